@@ -1,0 +1,193 @@
+"""Files by name, in a local folder or an S3 bucket: each is written whole or not at all.
+
+Errors say what was refused, where, and what to do.
+"""
+
+import errno
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+LOCK_TIMEOUT_S = 120.0
+
+
+class Folder:
+    """Files below a local folder, written whole or not at all."""
+
+    grace_s = 0.0  # the lock is held: no other writer is between its part and its manifest
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def lock(self, table: str) -> AbstractContextManager[None]:
+        return file_lock(self.root / table / ".lock", timeout_s=LOCK_TIMEOUT_S)
+
+    def get(self, name: str) -> bytes | None:
+        try:
+            return (self.root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def put(self, name: str, data: bytes) -> None:
+        path = self.root / name
+        temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            sync_folder(path.parent)
+
+    def list(self, prefix: str) -> dict[str, float]:
+        found = {}
+        for folder, _, files in os.walk(self.root / prefix, onerror=_raise_unless_absent):
+            for file in files:
+                path = Path(folder, file)
+                with suppress(FileNotFoundError):  # deleted since it was listed
+                    found[path.relative_to(self.root).as_posix()] = (
+                        time.time() - path.stat().st_mtime
+                    )
+        return found
+
+    def delete(self, name: str) -> None:
+        path = self.root / name
+        if not path.exists():
+            return
+        with _explained(path):
+            path.unlink(missing_ok=True)
+            sync_folder(path.parent)
+        for folder in path.parents:  # an empty label=<slug> would still tell the label
+            if folder.parent == self.root or any(folder.iterdir()):
+                break
+            folder.rmdir()
+
+
+class Bucket:
+    """Objects below s3://bucket/prefix, one PUT each."""
+
+    grace_s = 3600.0
+
+    def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
+        self.client, self.bucket = client, bucket
+        self.prefix = f"{prefix}/" if prefix else ""
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    def lock(self, table: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def get(self, name: str) -> bytes | None:
+        with self._request("s3:GetObject (and s3:ListBucket, to tell an absent key)", name):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
+            except self.client.exceptions.NoSuchKey:
+                return None
+            return answer["Body"].read()
+
+    def put(self, name: str, data: bytes) -> None:
+        with self._request("s3:PutObject", name):
+            self.client.put_object(Bucket=self.bucket, Key=self.prefix + name, Body=data)
+
+    def list(self, prefix: str) -> dict[str, float]:
+        with self._request("s3:ListBucket", prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.prefix + prefix
+            )
+            return {
+                item["Key"].removeprefix(self.prefix): time.time()
+                - item["LastModified"].timestamp()
+                for page in pages
+                for item in page.get("Contents", [])
+            }
+
+    def delete(self, name: str) -> None:
+        with self._request("s3:DeleteObject", name):
+            self.client.delete_object(Bucket=self.bucket, Key=self.prefix + name)
+
+    @contextmanager
+    def _request(self, permission: str, name: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        uri = f"s3://{self.bucket}/{self.prefix}{name}"
+        try:
+            yield
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "NoSuchBucket":
+                raise FileNotFoundError(f"{uri}: there is no bucket {self.bucket}") from error
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
+                raise PermissionError(
+                    f"S3 refused access to {uri} ({code}): the credentials in use need {permission}"
+                ) from error
+            raise OSError(f"S3 failed at {uri}: {error}") from error
+        except BotoCoreError as error:
+            raise ConnectionError(f"S3 cannot be reached for {uri}: {error}") from error
+
+
+@contextmanager
+def file_lock(path: Path, *, timeout_s: float) -> Iterator[None]:
+    """Hold `path` alone among processes and threads; the system frees it if the holder dies.
+
+    Raises:
+        TimeoutError: another holder kept it for `timeout_s` seconds.
+    """
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    with file:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise TimeoutError(
+                        f"another process has held {path} for {timeout_s:g} s; "
+                        "let it finish, or stop it, then try again"
+                    ) from None
+                time.sleep(0.01)
+        yield
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a removal in `folder` last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror or error}: {path} could not be written, what was there stays; free "
+            "space on its disk, make its folder writable or choose another one, then try again",
+        ) from error
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    if error.errno != errno.ENOENT:
+        raise error

@@ -1,0 +1,309 @@
+"""The tables of record: Parquet in a local folder or an S3 bucket.
+
+`<root>/<table>/label=<slug>/run=<run>/part-<sha256, 16 hex>.parquet`, and beside it a manifest
+that names this file and is written last: a reader sees the old partition or the new one.
+Nothing here reads the environment or holds a time: the same frame gives the same bytes.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import polars as pl
+
+from smotext_assets.files import Bucket, Folder
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
+
+MANIFEST = "_manifest.json"
+_LEFTOVER = ("part-", ".tmp-")
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # 200: "label=" and a slug must fit a 255-byte name
+_BLOB = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
+_PART = re.compile(r"part-[0-9a-f]{16}\.parquet")
+_log = logging.getLogger(__name__)
+
+
+class MissingPartition(LookupError):  # noqa: N818
+    """The partition was never committed, or was deleted."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a committed partition holds. `fingerprint` and `metadata` are the writer's own."""
+
+    table: str
+    partition: dict[str, str]
+    file: str
+    rows: int
+    sha256: str
+    fingerprint: str
+    schema: list[list[str]]  # [name, polars dtype] a column
+    metadata: dict[str, JSON]
+
+    @property
+    def path(self) -> str:
+        """The Parquet file, from the store's root."""
+        return f"{_folder(self.table, self.partition)}/{self.file}"
+
+
+class Store:
+    """Tables and their partitions under `root`, a local folder or s3://bucket/prefix.
+
+    A partition is a mapping such as `{"label": "rare", "run": "r1"}`, `{}` for a whole table.
+    Writers of one table in a local folder take turns. A bucket has no lock: there the last manifest
+    wins, and a part that no manifest names is kept an hour, for its writer may still commit it.
+    """
+
+    def __init__(self, root: str, *, client: "S3Client | None" = None) -> None:
+        """`client` is a boto3 S3 client, needed for s3:// only.
+
+        Raises:
+            ValueError: another scheme, no bucket, or no client.
+        """
+        self._files: Folder | Bucket
+        if root.startswith("s3://"):
+            bucket, _, prefix = root.removeprefix("s3://").partition("/")
+            if not bucket or client is None:
+                raise ValueError(
+                    f"a store in S3 needs s3://bucket/prefix and a client, got {root!r}"
+                )
+            self._files = Bucket(client, bucket, prefix.strip("/"))
+        elif not root or "://" in root:
+            raise ValueError(f"the store must be a folder or s3://bucket/prefix, got {root!r}")
+        else:
+            self._files = Folder(Path(root).expanduser().absolute())
+        self.root = str(self._files)
+
+    def write(
+        self,
+        table: str,
+        frame: pl.DataFrame,
+        partition: Mapping[str, str] = {},
+        *,
+        fingerprint: str = "",
+        metadata: Mapping[str, JSON] = {},
+    ) -> Manifest:
+        """Commit `frame` as the partition, in place of what it held.
+
+        Raises:
+            ValueError: a name that cannot be a path, or metadata that is not JSON.
+            OSError: the file or the manifest could not be written; the old state stays.
+        """
+        folder = _folder(table, partition)
+        data = _parquet(frame)
+        digest = hashlib.sha256(data).hexdigest()
+        part = f"{folder}/part-{digest[:16]}.parquet"
+        manifest = {
+            "table": table,
+            "partition": dict(partition),
+            "file": part.rpartition("/")[2],
+            "rows": frame.height,
+            "sha256": digest,
+            "fingerprint": fingerprint,
+            "schema": [[name, str(dtype)] for name, dtype in frame.schema.items()],
+            "metadata": dict(metadata),
+        }
+        try:
+            encoded = json.dumps(manifest, sort_keys=True, indent=1, allow_nan=False).encode()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the metadata of {table} must be JSON: {error}") from error
+        with self._files.lock(table):
+            self._files.put(part, data)
+            old = self._files.get(f"{folder}/{MANIFEST}")
+            self._files.put(f"{folder}/{MANIFEST}", encoded)
+            if not self._swept(folder, part, old):  # another writer replaced these same bytes
+                self._files.put(part, data)
+        return _decode(encoded, folder)
+
+    def manifest(self, table: str, partition: Mapping[str, str] = {}) -> Manifest | None:
+        """The manifest of a committed partition, or None.
+
+        Raises:
+            ValueError: the manifest is damaged.
+        """
+        folder = _folder(table, partition)
+        data = self._files.get(f"{folder}/{MANIFEST}")
+        return None if data is None else _decode(data, folder)
+
+    def read(self, table: str, partition: Mapping[str, str] = {}) -> pl.DataFrame:
+        """The partition's frame, its sha256 checked.
+
+        Raises:
+            MissingPartition: it was never committed.
+            ValueError: the file is not the one that was committed.
+            FileNotFoundError: the manifest stands, its file is gone.
+        """
+        before = None
+        while (manifest := self.manifest(table, partition)) is not None:
+            where = f"{self.root}/{manifest.path}"
+            data = self._files.get(manifest.path)
+            if data is not None:
+                found = hashlib.sha256(data).hexdigest()
+                if found == manifest.sha256:
+                    return pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
+                raise ValueError(
+                    f"{where} has sha256 {found}, its manifest says {manifest.sha256}: "
+                    f"it was changed or damaged; {_remedy(table, partition)}"
+                )
+            if manifest == before:
+                raise FileNotFoundError(
+                    f"{where} is gone, but {MANIFEST} names it; {_remedy(table, partition)}"
+                )
+            before = manifest  # a writer may have replaced it since: look again
+        raise MissingPartition(
+            f"{_folder(table, partition)} is not in {self.root}; {_remedy(table, partition)}"
+        )
+
+    def read_all(
+        self,
+        table: str,
+        where: Mapping[str, str] = {},
+        *,
+        schema: pl.Schema | None = None,
+    ) -> pl.DataFrame:
+        """The committed partitions with these values, one below the other, in sorted order.
+
+        Partitions not yet materialised are left out; with none at all, an empty frame of `schema`.
+
+        Raises:
+            MissingPartition: there is none, and no `schema`.
+            ValueError: a key that the table is not partitioned by, partitions of unlike columns.
+        """
+        partitions = self.partitions(table)
+        for key in where:
+            if partitions and key not in partitions[0]:
+                raise ValueError(f"{table} is partitioned by {list(partitions[0])}, not by {key!r}")
+        wanted = [p for p in partitions if all(p[key] == where[key] for key in where)]
+        with ThreadPoolExecutor(8) as pool:  # a bucket answers slowly, but many at once
+            read = list(pool.map(lambda partition: self._read_if_there(table, partition), wanted))
+        frames = [frame for frame in read if frame is not None]
+        for frame in frames:
+            if frame.schema != frames[0].schema:
+                raise ValueError(
+                    f"partitions of {table} differ in columns, {dict(frames[0].schema)} and "
+                    f"{dict(frame.schema)}; materialise the older ones again"
+                )
+        if frames:
+            return pl.concat(frames)
+        if schema is None:
+            raise MissingPartition(f"{table} has no partition in {self.root} for {dict(where)}")
+        return pl.DataFrame(schema=schema)
+
+    def partitions(self, table: str) -> list[dict[str, str]]:
+        """The committed partitions, sorted."""
+        found = []
+        for name in self._files.list(f"{_folder(table, {})}/"):
+            *folders, file = name.split("/")[1:]
+            keys = dict(folder.partition("=")[::2] for folder in folders)
+            if file == MANIFEST and len(keys) == len(folders) and _are_keys(keys):
+                found.append(keys)
+        return sorted(found, key=lambda keys: list(keys.items()))
+
+    def delete(self, table: str, partition: Mapping[str, str] = {}) -> None:
+        """Delete the partition, manifest first, and every leftover of it. Absent ones are fine."""
+        folder = _folder(table, partition)
+        with self._files.lock(table):
+            self._files.delete(f"{folder}/{MANIFEST}")
+            for name in self._leftovers(folder):
+                self._files.delete(name)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Put a file, such as a dataset card, at `name` (folders with "/") below the root."""
+        self._files.put(_blob(name), data)
+
+    def read_bytes(self, name: str) -> bytes:
+        """Raises: FileNotFoundError."""
+        data = self._files.get(_blob(name))
+        if data is None:
+            raise FileNotFoundError(f"{self.root}/{name} does not exist")
+        return data
+
+    def _read_if_there(self, table: str, partition: Mapping[str, str]) -> pl.DataFrame | None:
+        try:
+            return self.read(table, partition)
+        except MissingPartition:  # deleted since it was listed
+            return None
+
+    def _swept(self, folder: str, part: str, old: bytes | None) -> bool:
+        """Delete the part that manifest `old` names, and leftovers; is `part` still there?"""
+        replaced = None
+        with suppress(ValueError):  # a damaged manifest names nothing
+            replaced = _decode(old, folder).path if old else None
+        try:
+            found = self._leftovers(folder)
+            for name, age_s in found.items():
+                if name != part and (name == replaced or age_s >= self._files.grace_s):
+                    self._files.delete(name)
+        except OSError as error:
+            _log.warning("%s is committed; its old files may remain: %s", folder, error)
+            return True
+        return part in found
+
+    def _leftovers(self, folder: str) -> dict[str, float]:
+        """Part and temporary files directly in `folder`, with their age in seconds."""
+        return {
+            name: age_s
+            for name, age_s in self._files.list(f"{folder}/").items()
+            if name.rpartition("/")[0] == folder and name.rpartition("/")[2].startswith(_LEFTOVER)
+        }
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(
+        buffer, compression="zstd", compression_level=3, statistics=True, row_group_size=65536
+    )
+    return buffer.getvalue()
+
+
+def _folder(table: str, partition: Mapping[str, str]) -> str:
+    """`table/label=…/run=…`, the keys in sorted order."""
+    for name in (table, *partition.keys(), *partition.values()):
+        if not _KEY.fullmatch(name):
+            raise ValueError(
+                f"{name!r} (table {table!r}) cannot be a path: tables, partition keys and values "
+                "must match [A-Za-z0-9_-]+, at most 200 characters; use the label's slug"
+            )
+    return "/".join([table, *(f"{key}={partition[key]}" for key in sorted(partition))])
+
+
+def _are_keys(partition: Mapping[str, str]) -> bool:
+    return all(_KEY.fullmatch(text) for pair in partition.items() for text in pair)
+
+
+def _blob(name: str) -> str:
+    if not _BLOB.fullmatch(name) or name.rpartition("/")[2].startswith((MANIFEST, *_LEFTOVER)):
+        raise ValueError(
+            f"{name!r} cannot name a file of the store: parts of [A-Za-z0-9_.-], none with a "
+            "leading dot, joined by '/', and none of a table's own files"
+        )
+    return name
+
+
+def _decode(data: bytes, folder: str) -> Manifest:
+    try:
+        manifest = Manifest(**json.loads(data))
+        if _folder(manifest.table, manifest.partition) == folder and _PART.fullmatch(manifest.file):
+            return manifest
+        raise ValueError(f"it names {manifest.path!r}")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder}/{MANIFEST} is damaged ({error}); materialise this partition again"
+        ) from error
+
+
+def _remedy(table: str, partition: Mapping[str, str]) -> str:
+    """Dagster joins the values of a multi-partition with "|", in the order of their names."""
+    key = "|".join(partition[name] for name in sorted(partition))
+    return f"materialise {table}" + (f", partition {key!r}" if key else "")

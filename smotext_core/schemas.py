@@ -1,0 +1,160 @@
+"""Columns and dtypes of every table, in one place.
+
+A schema is a polars `Schema`. Tables with vectors carry the generator's dimension d, so theirs are
+functions of d. `conform` is the one way a frame becomes a table: it orders and casts, or says what
+is missing.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+SPLITS = ("train", "test", "holdout")
+
+RAW_CORPUS = pl.Schema(
+    {
+        "document_id": pl.String(),  # the user's id column, or the row's number in the file
+        "text": pl.String(),  # as ingested
+        "label": pl.String(),
+    }
+)
+
+REJECTED_CORPUS = pl.Schema(
+    {
+        "row": pl.Int64(),  # position in the source, from 0
+        "document_id": pl.String(),
+        "text": pl.String(),
+        "label": pl.String(),
+        "reason": pl.String(),
+    }
+)
+
+LABELLED_TEXTS = pl.Schema(
+    {
+        "text_id": pl.String(),  # document_id, or document_id#passage where a text became passages
+        "document_id": pl.String(),
+        "passage": pl.Int32(),  # from 0
+        "text": pl.String(),
+        "content_hash": pl.String(),  # sha256 of the text, hex
+        "label": pl.String(),
+        "slug": pl.String(),  # the label as a partition key, [A-Za-z0-9_-]+
+        "split": pl.String(),  # one of SPLITS; all passages of a document share it
+    }
+)
+
+CLASS_PAIRS = pl.Schema(
+    {
+        "sample_id": pl.String(),  # run.slug.number
+        "number": pl.Int64(),  # from 0; (run seed, label, number) is the sample's random stream
+        "parent_ids": pl.List(pl.String()),  # text_ids, the base first
+        "weights": pl.List(pl.Float64()),  # one a parent, they sum to 1; (1 - lam, lam) for a pair
+    }
+)
+
+DECODED_TEXTS = pl.Schema(
+    {
+        "sample_id": pl.String(),
+        "candidate": pl.Int32(),  # from 0
+        "text": pl.String(),
+        "round_trip_cosine": pl.Float32(),  # of the re-embedded text to the interpolated vector
+    }
+)
+
+SYNTHETIC_TEXTS = pl.Schema(
+    {
+        "sample_id": pl.String(),
+        "run": pl.String(),
+        "label": pl.String(),
+        "text": pl.String(),
+        "round_trip_cosine": pl.Float32(),
+        "parent_cosine": pl.Float32(),  # to the nearest of its parents
+        "label_confidence": pl.Float32(),  # probability of its label, by a classifier of real texts
+        "copied_words": pl.Int32(),  # longest run of words shared with any real text
+        "parent_ids": pl.List(pl.String()),
+        "weights": pl.List(pl.Float64()),
+        "generator": pl.String(),  # fingerprint
+    }
+)
+
+REJECTED_TEXTS = pl.Schema(
+    [
+        *SYNTHETIC_TEXTS.items(),
+        ("candidate", pl.Int32()),
+        ("reason", pl.String()),  # the first filter that refused it
+    ]
+)
+
+LINEAGE = pl.Schema({"sample_id": pl.String(), "parent_id": pl.String(), "weight": pl.Float64()})
+
+RUNS = pl.Schema(
+    {
+        "run": pl.String(),
+        "seed": pl.Int64(),
+        "sampling_strategy": pl.String(),
+        "k_neighbors": pl.Int32(),
+        "generator": pl.String(),  # as configured: "mini", "xrag-7b" or a folder's name
+        "generator_fingerprint": pl.String(),
+        "corpus_sha256": pl.String(),
+        "created_at": pl.String(),  # ISO 8601, UTC
+        "config": pl.String(),  # JSON
+    }
+)
+
+EVALUATION = pl.Schema(
+    {
+        "run": pl.String(),
+        "head": pl.String(),  # classifier: "embedding" or "tfidf"
+        "arm": pl.String(),  # "real", "class_weight", "oversample", "smote" or "smotext"
+        "metric": pl.String(),  # "macro_f1", "accuracy", "f1"
+        "label": pl.String(),  # of a per-class metric, else null
+        "value": pl.Float64(),  # mean over seeds
+        "difference": pl.Float64(),  # to the arm "real", paired by seed
+        "low": pl.Float64(),  # 95 % paired bootstrap interval of the difference
+        "high": pl.Float64(),
+        "verdict": pl.String(),  # "helps", "no evidence", "hurts"
+        "n_seeds": pl.Int32(),
+    }
+)
+
+PRIVACY_AUDIT = pl.Schema(
+    {
+        "run": pl.String(),
+        "label": pl.String(),  # null for the whole run
+        "measure": pl.String(),
+        "value": pl.Float64(),
+        "reference": pl.Float64(),  # what the holdout, which no synthetic row saw, scores
+        "threshold": pl.Float64(),
+        "passed": pl.Boolean(),
+    }
+)
+
+
+def embeddings_schema(dimension: int) -> pl.Schema:
+    """Vectors of texts, float32, on the scale the generator's projector was trained on."""
+    return pl.Schema(
+        {
+            "text_id": pl.String(),
+            "content_hash": pl.String(),
+            "embedding": pl.Array(pl.Float32(), dimension),
+        }
+    )
+
+
+def interpolated_schema(dimension: int) -> pl.Schema:
+    """One mixed vector, float32, a sample."""
+    return pl.Schema({"sample_id": pl.String(), "vector": pl.Array(pl.Float32(), dimension)})
+
+
+def conform(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """Order and cast the columns of `frame` to `schema`; extra columns are dropped.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    missing = [name for name in schema if name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"the table needs the columns {list(schema)}; {missing} are missing "
+            f"from {frame.columns}"
+        )
+    return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())

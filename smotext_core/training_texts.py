@@ -1,0 +1,104 @@
+"""Text to train a decoder on: short passages of documents, a tenth of the documents held out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from smotext_core.passages import is_prose, sentences
+
+if TYPE_CHECKING:
+    from smotext_core.embedding import Embedder
+
+_HEADING = re.compile(r"(?m)\b[A-Z][A-Z /&,]{3,}:,?\s*")
+_DEBRIS = re.compile(r"https?:|www\.|[{}|<>]|\(\s*[,;)]|\s[,;]")
+
+
+def training_passages(
+    documents: pl.DataFrame, *, source: str, max_words: int = 45, per_document: int = 12
+) -> pl.DataFrame:
+    """One row per passage of one to three consecutive sentences: source, held_out, text.
+
+    A document is held out when the hash of its text says so (one in ten), so that copies of a
+    document are held out together and a new file order changes nothing.
+
+    Args:
+        documents: column `text`.
+        per_document: at most so many passages of one document, drawn by its hash.
+    """
+    rows: list[tuple[str, bool, str]] = []
+    for text in documents["text"].drop_nulls().unique(maintain_order=True):
+        digest = hashlib.sha256(" ".join(text.lower().split())[:500].encode()).digest()
+        rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+        found = list(_passages(text, rng, max_words=max_words))
+        chosen = sorted(rng.permutation(len(found))[:per_document])
+        rows += [(source, digest[8] < 26, found[at]) for at in chosen]
+    frame = pl.DataFrame(
+        rows, schema={"source": pl.String, "held_out": pl.Boolean, "text": pl.String}, orient="row"
+    )
+    # Text that stands in both halves (boilerplate) belongs to neither's measure of the other.
+    both = frame.group_by("text").agg(pl.col("held_out").n_unique().alias("n")).filter(pl.col("n") > 1)
+    return frame.join(both, on="text", how="anti").unique("text", keep="first", maintain_order=True)
+
+
+def _passages(text: str, rng: np.random.Generator, *, max_words: int) -> Iterator[str]:
+    for paragraph in _HEADING.sub("\n", text).split("\n"):
+        if len(paragraph) < 25:
+            continue
+        found = sentences(paragraph)
+        at = 0
+        while at < len(found):
+            group = found[at : at + int(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2]))]
+            while len(group) > 1 and sum(len(s.split()) for s in group) > max_words:
+                group.pop()
+            at += len(group)
+            if all(_is_clean(s) for s in group):
+                yield " ".join(group)
+
+
+def _is_clean(sentence: str) -> bool:
+    words = len(sentence.split())
+    return (
+        5 <= words <= 70
+        and len(sentence) <= 420
+        and (sentence[0].isupper() or sentence[0].isdigit())
+        and sentence[-1] in '.!?"'
+        and not _DEBRIS.search(sentence)
+        and is_prose(sentence)
+    )
+
+
+def write_shards(
+    passages: Sequence[pl.DataFrame], folder: Path, *, embedder: Embedder, shard_rows: int = 20_000
+) -> None:
+    """Shuffle, embed and write passages as `shard-000.parquet` …, texts beside fp16 vectors.
+
+    Shards that exist are left alone, so that an interrupted call goes on where it stopped. Every
+    shard mixes the sources until the smaller ones are used up, and training may begin with the
+    first while the others are made. `held-out.parquet` comes first: 2,000 passages a source.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held_out = pl.concat([p.filter("held_out").sample(2000, seed=0, shuffle=True) for p in passages])
+    kept = [p.filter(~pl.col("held_out")).sample(fraction=1, seed=0, shuffle=True) for p in passages]
+    shards = [("held-out", held_out)]
+    share = shard_rows // len(kept)
+    for number in range(max(-(-k.height // share) for k in kept)):
+        parts = [k.slice(number * share, share) for k in kept]
+        shards.append((f"shard-{number:03d}", pl.concat(parts)))
+    for name, frame in shards:
+        path = folder / f"{name}.parquet"
+        if path.exists():
+            continue
+        vectors = embedder.encode(frame["text"].to_list()).astype(np.float16)
+        frame = frame.with_columns(
+            pl.Series("embedding", vectors.astype(np.float32), dtype=pl.Array(pl.Float32, 384))
+        )
+        partial = path.with_suffix(".partial")
+        frame.sample(fraction=1, seed=1, shuffle=True).write_parquet(partial)
+        partial.replace(path)

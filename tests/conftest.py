@@ -1,0 +1,65 @@
+"""Fixtures shared by all tests: an S3 service on loopback, and a store of each kind."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from smotext_assets.storage import Store
+
+S3_BUCKET = "smotext-test"
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """The address of a moto server that speaks HTTP, as a bucket does."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3_endpoint: str) -> S3Client:
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3_endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    client.create_bucket(Bucket=S3_BUCKET)
+    return client
+
+
+@pytest.fixture
+def local_store(tmp_path: Path) -> Store:
+    from smotext_assets.storage import Store
+
+    return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def s3_store(s3_client: S3Client) -> Store:
+    from smotext_assets.storage import Store
+
+    return Store(f"s3://{S3_BUCKET}/{uuid.uuid4().hex}", client=s3_client)
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """A fresh store, once in a folder and once in a bucket."""
+    found: Store = request.getfixturevalue(f"{request.param}_store")
+    return found
