@@ -1,15 +1,39 @@
-"""The store as Dagster sees it: a resource, and an I/O manager that hands assets their inputs."""
+"""What stages are given: the corpus, the store, the warehouse, the generator, their inputs."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from smotext_assets.storage import Manifest, Store
+from smotext_assets.storage import Manifest, MissingPartition, Store
+from smotext_core.xrag import load_generator, manifest_fingerprint, read_manifest
+
+if TYPE_CHECKING:
+    from smotext_core.xrag import Generator
 
 
-class StoreResource(dg.ConfigurableResource[Store]):
+class Corpus(dg.ConfigurableResource["Corpus"]):
+    """Where the labelled texts come from."""
+
+    source: str = Field(
+        description="A .csv, .jsonl or .parquet file by path or s3:// address; clinic_notes, the "
+        "notes that come with smotext; 20newsgroups; or hf:NAME, a Hugging Face dataset."
+    )
+    text: str = Field(default="text", description="The column of texts.")
+    label: str = Field(default="label", description="The column of labels.")
+    document_id: str | None = Field(default=None, description="The column of ids.")
+    newsgroups: bool = Field(
+        default=False, description="Strip headers, quotes and footers of newsgroup posts."
+    )
+
+
+class StoreResource(dg.ConfigurableResource["StoreResource"]):
     """Where the tables of record are. Credentials for S3 are found as boto3 finds them."""
 
     root: str = Field(description="A folder, or s3://bucket/prefix.")
@@ -23,6 +47,77 @@ class StoreResource(dg.ConfigurableResource[Store]):
 
         s3 = S3Resource(endpoint_url=self.endpoint_url, region_name=self.region_name)
         return Store(self.root, client=s3.get_client())
+
+    def open_bytes(self, address: str) -> bytes:
+        """The object at s3://bucket/key."""
+        from dagster_aws.s3 import S3Resource
+
+        bucket, _, key = address.removeprefix("s3://").partition("/")
+        s3 = S3Resource(endpoint_url=self.endpoint_url, region_name=self.region_name)
+        data: bytes = s3.get_client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        return data
+
+
+class Warehouse(dg.ConfigurableResource["Warehouse"]):
+    """The DuckDB file that people query."""
+
+    path: str = Field(description="Rebuilt beside the old one and swapped in.")
+
+    @property
+    def file(self) -> Path:
+        return Path(self.path).expanduser().absolute()
+
+
+class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
+    """The encoder and decoder. Loaded once a process, when a partition first needs it."""
+
+    generator: str = Field(description="mini, or a generator folder.")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the models run.")
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the files, without loading them."""
+        return manifest_fingerprint(read_manifest(self.generator))
+
+    @property
+    def encoder_fingerprint(self) -> str:
+        return str(read_manifest(self.generator)["encoder"]["fingerprint"])
+
+    @property
+    def licence(self) -> str:
+        return str(read_manifest(self.generator)["licence"])
+
+    @property
+    def normalized(self) -> bool:
+        return bool(read_manifest(self.generator)["encoder"]["normalized"])
+
+    def load(self) -> "Generator":
+        return _loaded(self.generator, self.device)
+
+
+@cache
+def _loaded(generator: str, device: Literal["cpu", "cuda"]) -> "Generator":
+    return load_generator(generator, device=device)
+
+
+class Progress(dg.ConfigurableResource["Progress"]):
+    """How far a long partition is: lines in the run's log."""
+
+    @contextmanager
+    def track(
+        self, context: dg.AssetExecutionContext, what: str, total: int
+    ) -> Iterator[Callable[[int], None]]:
+        """Yields a function to call with the number of rows just done."""
+        done, said = 0, 0
+
+        def advance(rows: int) -> None:
+            nonlocal done, said
+            done += rows
+            if done == total or done - said >= total / 4:
+                said = done
+                context.log.info(f"{what}: {done} of {total}")
+
+        yield advance
 
 
 @dataclass(frozen=True)
@@ -40,6 +135,22 @@ class Table:
 
     def manifest(self, **partition: str) -> Manifest | None:
         return self.store.manifest(self.name, partition)
+
+    def sha256(self, **partition: str) -> str:
+        """Of the committed partition.
+
+        Raises:
+            MissingPartition: there is none.
+        """
+        manifest = self.manifest(**partition)
+        if manifest is None:
+            raise MissingPartition(
+                f"{self.name} has no partition {partition or '(whole table)'}: materialise it first"
+            )
+        return manifest.sha256
+
+    def partitions(self) -> list[dict[str, str]]:
+        return self.store.partitions(self.name)
 
 
 class TableIOManager(dg.ConfigurableIOManager):
@@ -59,3 +170,8 @@ class TableIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> Table:
         return Table(self.store.open(), context.asset_key.path[-1])
+
+
+def column_schema(schema: pl.Schema) -> dg.TableSchema:
+    """A table's columns, as the asset's page shows them."""
+    return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()])

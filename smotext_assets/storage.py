@@ -10,7 +10,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -125,6 +125,32 @@ class Store:
             if not self._swept(folder, part, old):  # another writer replaced these same bytes
                 self._files.put(part, data)
         return _decode(encoded, folder)
+
+    def write_once(
+        self,
+        table: str,
+        partition: Mapping[str, str],
+        *,
+        inputs: Mapping[str, JSON],
+        make: Callable[[], tuple[pl.DataFrame, Mapping[str, JSON]]],
+    ) -> tuple[pl.DataFrame, Manifest, bool]:
+        """The partition, from `make` unless it was committed from the same `inputs` before.
+
+        Args:
+            inputs: all that decides the content: sha256 of upstream partitions, configuration.
+            make: returns the frame and the manifest's metadata.
+
+        Returns:
+            the frame, its manifest, and whether it was made now.
+        """
+        canonical = json.dumps({"table": table, **inputs}, sort_keys=True, allow_nan=False)
+        fingerprint = hashlib.sha256(canonical.encode()).hexdigest()
+        manifest = self.manifest(table, partition)
+        if manifest is not None and manifest.fingerprint == fingerprint:
+            return self.read(table, partition), manifest, False
+        frame, metadata = make()
+        manifest = self.write(table, frame, partition, fingerprint=fingerprint, metadata=metadata)
+        return frame, manifest, True
 
     def manifest(self, table: str, partition: Mapping[str, str] = {}) -> Manifest | None:
         """The manifest of a committed partition, or None.
@@ -257,6 +283,11 @@ class Store:
             for name, age_s in self._files.list(f"{folder}/").items()
             if name.rpartition("/")[0] == folder and name.rpartition("/")[2].startswith(_LEFTOVER)
         }
+
+
+def frame_sha256(frame: pl.DataFrame) -> str:
+    """Of a frame's columns and rows in their order."""
+    return hashlib.sha256(_parquet(frame)).hexdigest()
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?=\s|$)")
+
+
+class Candidates(NamedTuple):
+    """Texts decoded for n vectors, c a vector, the closest first."""
+
+    texts: list[list[str]]
+    cosines: NDArray[np.float32]  # (n, c), of the re-embedded texts to their vectors
+    embeddings: NDArray[np.float32]  # (n, c, d), the re-embedded texts
 
 
 class Decoder:
@@ -80,10 +88,13 @@ class Decoder:
             progress: called with the number of rows just done.
 
         Raises:
-            ValueError: vectors of another width, not finite or zero; seeds of another length.
+            ValueError: vectors of another width, not finite or zero; seeds of another length;
+                a negative temperature.
         """
-        vectors = _checked(vectors, self.dimension)
+        vectors = checked_vectors(vectors, self.dimension)
         heat = np.broadcast_to(np.asarray(temperature, dtype=np.float32), (len(vectors),))
+        if not (np.isfinite(heat) & (heat >= 0)).all():
+            raise ValueError(f"temperature must be finite and at least 0, got {temperature}")
         if len(seeds) != len(vectors):
             raise ValueError(f"one seed a vector is required: {len(vectors)} vectors, {len(seeds)}")
         texts: list[str] = []
@@ -107,15 +118,15 @@ class Decoder:
         top_k: int,
     ) -> list[list[int]]:
         import torch
-        from transformers import DynamicCache
 
         with torch.inference_mode():
             heat = torch.from_numpy(temperature.copy()).to(self.device)
             uniform = torch.from_numpy(draws).to(self.device)
-            done: list[list[int]] = [[] for _ in range(len(vectors))]
+            # One row more than there are: closed places write there.
+            history = torch.full((len(vectors) + 1, self.max_new_tokens), -1, device=self.device)
             row_of = torch.arange(len(vectors), device=self.device)  # batch place -> row
             open_ = torch.ones(len(vectors), dtype=torch.bool, device=self.device)
-            cache = DynamicCache()
+            cache = _cache(len(self.prompt_ids) + self.max_new_tokens)
             step_input = self._prompt(torch.from_numpy(vectors).to(self.device))
             embed = self.lm.get_input_embeddings()
             for step in range(self.max_new_tokens):
@@ -123,12 +134,8 @@ class Decoder:
                 logits = output.logits[:, -1].float()  # (batch, vocab)
                 logits[:, self.suppress_tokens] = -torch.inf
                 tokens = _pick(logits, heat[row_of], uniform[row_of, step], top_k=top_k)
-                for place in torch.nonzero(open_).flatten().tolist():
-                    token = int(tokens[place])
-                    if token == self.eos_token_id:
-                        open_[place] = False
-                    else:
-                        done[int(row_of[place])].append(token)
+                open_ &= tokens != self.eos_token_id
+                history[torch.where(open_, row_of, len(vectors)), step] = tokens
                 n_open = int(open_.sum())
                 if n_open == 0:
                     break
@@ -138,7 +145,7 @@ class Decoder:
                     cache.batch_select_indices(keep)
                     tokens, open_, row_of = tokens[keep], open_[keep], row_of[keep]
                 step_input = embed(tokens)[:, None]
-        return done
+        return [[token for token in row if token >= 0] for row in history[:-1].tolist()]
 
     def _prompt(self, vectors: Any) -> Any:
         """Prompt embeddings (n, length, hidden) with the projected vectors in their place."""
@@ -148,9 +155,8 @@ class Decoder:
         ids = torch.tensor(self.prompt_ids, device=self.device)
         prompt = embed(ids).expand(len(vectors), -1, -1).clone()
         weight = next(self.projector.parameters())
-        prompt[:, ids == self.xrag_token_id] = self.projector(vectors.to(weight.dtype))[
-            :, None
-        ].to(prompt.dtype)
+        projected = self.projector(vectors.to(weight.dtype)).to(prompt.dtype)
+        prompt[:, self.prompt_ids.index(self.xrag_token_id)] = projected
         return prompt
 
     def _text(self, tokens: list[int]) -> str:
@@ -170,6 +176,7 @@ def _pick(logits: Any, temperature: Any, uniform: Any, *, top_k: int) -> Any:
     """Token ids (n,): inverse-CDF draw among the `top_k` likeliest, or the likeliest at 0."""
     import torch
 
+    top_k = min(top_k, logits.shape[-1])
     values, ids = torch.topk(logits, top_k)
     heat = temperature.clamp(min=1e-4)[:, None]
     cumulative = torch.softmax(values.double() / heat, dim=-1).cumsum(-1)
@@ -178,7 +185,46 @@ def _pick(logits: Any, temperature: Any, uniform: Any, *, top_k: int) -> Any:
     return ids.gather(1, place[:, None]).squeeze(1)
 
 
-def _checked(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+def _cache(room: int) -> Any:
+    """Keys and values of `room` positions, written in place.
+
+    transformers' DynamicCache copies all it holds at every step: 40 % of the time of a small model.
+    """
+    from transformers.cache_utils import Cache, DynamicLayer
+
+    class Layer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers has no types
+        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> Any:
+            at, new = self.get_seq_length(), key_states.shape[-2]
+            if at == 0:
+                self.lazy_initialization(key_states, value_states)
+                self.all_keys = _with_room(key_states, room)
+                self.all_values = _with_room(value_states, room)
+            self.all_keys[:, :, at : at + new] = key_states
+            self.all_values[:, :, at : at + new] = value_states
+            self.keys = self.all_keys[:, :, : at + new]
+            self.values = self.all_values[:, :, : at + new]
+            return self.keys, self.values
+
+        def batch_select_indices(self, indices: Any) -> None:
+            at = self.get_seq_length()
+            self.all_keys, self.all_values = self.all_keys[indices], self.all_values[indices]
+            self.keys, self.values = self.all_keys[:, :, :at], self.all_values[:, :, :at]
+
+    return Cache(layer_class_to_replicate=Layer)
+
+
+def _with_room(states: Any, room: int) -> Any:
+    batch, heads, _, width = states.shape
+    return states.new_empty(batch, heads, room, width)
+
+
+def checked_vectors(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
+    """`vectors` as a contiguous float32 array.
+
+    Raises:
+        ValueError: not of shape (n, dimension), not finite, or zero.
+    """
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or vectors.shape[1] != dimension:
         raise ValueError(
             f"vectors of shape (n, {dimension}) are required, these have {vectors.shape}: "
@@ -190,4 +236,4 @@ def _checked(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32
             f"vectors must be finite and not zero; {int(bad.sum())} are not, "
             f"the first in row {int(np.argmax(bad))}"
         )
-    return np.ascontiguousarray(vectors, dtype=np.float32)
+    return vectors

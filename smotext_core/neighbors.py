@@ -64,6 +64,11 @@ def nearest_neighbors(embeddings: NDArray[np.floating[Any]], *, k: int) -> NDArr
 
 
 def vector_norms(embeddings: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Length of each row (n, d), (n,), in float64.
+
+    Raises:
+        ValueError: not a float matrix, or a zero, NaN or infinite vector.
+    """
     if embeddings.ndim != 2 or not np.issubdtype(embeddings.dtype, np.floating):
         raise ValueError(
             "embeddings must be a float array of shape (n, d), "

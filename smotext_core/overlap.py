@@ -163,6 +163,11 @@ def _prefix(shingles: Ints, threshold: float) -> Iterator[int]:
 def add_to_index(
     number: int, shingles: list[Ints], index: dict[int, list[int]], threshold: float
 ) -> None:
+    """Let `is_near` find text `number`, by the rarest of its 3-grams.
+
+    Raises:
+        ValueError: a threshold outside (0, 1].
+    """
     if not 0 < threshold <= 1:
         raise ValueError(f"a similarity threshold must lie in (0, 1]; got {threshold}")
     for key in _prefix(shingles[number], threshold):
@@ -172,6 +177,7 @@ def add_to_index(
 def is_near(
     number: int, shingles: list[Ints], index: dict[int, list[int]], threshold: float
 ) -> bool:
+    """Has text `number` Jaccard similarity `threshold` or more to a text of the index?"""
     mine = shingles[number]
     seen: set[int] = set()
     for key in _prefix(mine, threshold):

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from smotext_core.decoding import Candidates
 from smotext_core.overlap import words
 from smotext_core.smote import interpolate, make_pairs, sample_seeds, sampling_targets
 
@@ -39,7 +40,7 @@ class TextGenerator(Protocol):
 
     def decode_candidates(
         self, vectors: NDArray[np.float32], *, seeds: Sequence[int], n_candidates: int
-    ) -> list[list[tuple[str, float]]]: ...
+    ) -> Candidates: ...
 
 
 class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -185,15 +186,15 @@ def _new_texts(
     seeds = sample_seeds(pairs["number"].to_numpy(), seed=seed, label=label).tolist()
     decoded = generator.decode_candidates(vectors, seeds=seeds, n_candidates=n_candidates)
     rows = []
-    for pair, candidates in zip(pairs.iter_rows(named=True), decoded, strict=True):
-        for text, cosine in candidates:
+    for pair, candidates, cosines in zip(
+        pairs.iter_rows(named=True), decoded.texts, decoded.cosines.tolist(), strict=True
+    ):
+        for text, cosine in zip(candidates, cosines, strict=True):
             normalized = _normalized(text)
             if normalized and normalized not in taken:
                 taken.add(normalized)
                 parent_index = [int(parent) for parent in pair["parent_ids"]]
-                rows.append(
-                    (pair["sample_id"], label, text, parent_index, pair["weights"], float(cosine))
-                )
+                rows.append((pair["sample_id"], label, text, parent_index, pair["weights"], cosine))
                 break
     if len(rows) < n_samples:
         warnings.warn(

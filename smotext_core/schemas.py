@@ -145,6 +145,13 @@ def interpolated_schema(dimension: int) -> pl.Schema:
     return pl.Schema({"sample_id": pl.String(), "vector": pl.Array(pl.Float32(), dimension)})
 
 
+def decoded_schema(dimension: int) -> pl.Schema:
+    """Candidates with the vectors of their texts, which the filters compare."""
+    return pl.Schema(
+        [*DECODED_TEXTS.items(), ("embedding", pl.Array(pl.Float32(), dimension))]
+    )
+
+
 def conform(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
     """Order and cast the columns of `frame` to `schema`; extra columns are dropped.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,7 @@ def warm_start(tokenizer: Any, encoder_folder: Path) -> tuple[Any, Any]:
 
     encoder: Any = AutoModel.from_pretrained(encoder_folder, use_safetensors=True)
     pieces = Tokenizer.from_file(str(encoder_folder / "tokenizer.json"))
+    pieces.no_padding()  # the file asks for 128 pieces, padding would fill the mean
     config = BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=encoder.config.hidden_size,
@@ -86,7 +88,7 @@ def warm_start(tokenizer: Any, encoder_folder: Path) -> tuple[Any, Any]:
     for layer, source in zip(lm.bert.encoder.layer, ENCODER_LAYERS, strict=True):
         layer.load_state_dict(encoder.encoder.layer[source].state_dict())
     size = config.hidden_size
-    projector = torch.nn.Sequential(
+    projector: Any = torch.nn.Sequential(
         torch.nn.Linear(size, size), torch.nn.GELU(), torch.nn.Linear(size, size)
     )
     with torch.no_grad():
@@ -112,9 +114,10 @@ def reconstruction_loss(lm: Any, projector: Any, vectors: Any, ids: list[list[in
 
 
 def learning_rate(step: int, *, steps: int, peak: float) -> float:
-    """Warm-up over 100 steps, constant, and linear decay to zero over the last fifth."""
-    decay = max(1, steps // 5)
-    return peak * min((step + 1) / 100, 1.0, max(0.0, (steps - step) / decay))
+    """Warm-up over 100 steps, then a cosine from `peak` down to a twentieth of it."""
+    if step < 100:
+        return peak * (step + 1) / 100
+    return peak * (0.525 + 0.475 * math.cos(math.pi * min(1.0, step / steps)))
 
 
 def train(
@@ -130,8 +133,8 @@ def train(
 ) -> None:
     """Train from the shards in `data`, or go on from the checkpoint in `out`.
 
-    The schedule depends on `steps` alone, and its constant part is long: a run may be stopped and
-    resumed with fewer or more steps. `out/log.jsonl` gets a line a checkpoint: step, tokens,
+    The learning rate depends on the step and `steps` alone: a run may be stopped and resumed, also
+    with other `steps` where time runs short. `out/log.jsonl` gets a line a checkpoint: step, tokens,
     seconds, training and held-out NLL per token.
     """
     import torch
@@ -159,9 +162,7 @@ def train(
     while state["step"] < steps:
         vectors, ids = next(batches)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(
-                int(state["step"]), steps=steps, peak=peak_learning_rate
-            )
+            group["lr"] = learning_rate(int(state["step"]), steps=steps, peak=peak_learning_rate)
         n_tokens = sum(map(len, ids))
         loss = reconstruction_loss(lm, projector, torch.from_numpy(vectors), ids) / n_tokens
         loss.backward()
@@ -174,7 +175,9 @@ def train(
         state["seconds"] = time.monotonic() - began
         if state["step"] % checkpoint_every == 0 or state["step"] == steps:
             saved = {
-                "model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": state
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "state": state,
             }
             torch.save(saved, out / "checkpoint.partial")
             (out / "checkpoint.partial").replace(checkpoint)
@@ -207,7 +210,7 @@ def held_out_nll(
 
 def _examples(frame: pl.DataFrame, tokenizer: Any) -> tuple[Any, list[list[int]]]:
     encodings = tokenizer.encode_batch(frame["text"].to_list())
-    ids = [e.ids[: MAX_TOKENS - 1] + [EOS] for e in encodings]
+    ids = [[*e.ids[: MAX_TOKENS - 1], EOS] for e in encodings]
     return frame["embedding"].to_numpy().astype(np.float32), ids
 
 

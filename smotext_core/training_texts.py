@@ -43,7 +43,8 @@ def training_passages(
         rows, schema={"source": pl.String, "held_out": pl.Boolean, "text": pl.String}, orient="row"
     )
     # Text that stands in both halves (boilerplate) belongs to neither's measure of the other.
-    both = frame.group_by("text").agg(pl.col("held_out").n_unique().alias("n")).filter(pl.col("n") > 1)
+    halves = frame.group_by("text").agg(pl.col("held_out").n_unique().alias("halves"))
+    both = halves.filter(pl.col("halves") > 1)
     return frame.join(both, on="text", how="anti").unique("text", keep="first", maintain_order=True)
 
 
@@ -77,15 +78,20 @@ def _is_clean(sentence: str) -> bool:
 def write_shards(
     passages: Sequence[pl.DataFrame], folder: Path, *, embedder: Embedder, shard_rows: int = 20_000
 ) -> None:
-    """Shuffle, embed and write passages as `shard-000.parquet` …, texts beside fp16 vectors.
+    """Shuffle, embed and write passages as `shard-000.parquet` …, texts beside their vectors.
+
+    Vectors are rounded to half precision.
 
     Shards that exist are left alone, so that an interrupted call goes on where it stopped. Every
     shard mixes the sources until the smaller ones are used up, and training may begin with the
-    first while the others are made. `held-out.parquet` comes first: 2,000 passages a source.
+    first while the others are made. `held-out.parquet` comes first: up to 2,000 passages a source.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    held_out = pl.concat([p.filter("held_out").sample(2000, seed=0, shuffle=True) for p in passages])
-    kept = [p.filter(~pl.col("held_out")).sample(fraction=1, seed=0, shuffle=True) for p in passages]
+    halves = [(p.filter("held_out"), p.filter(~pl.col("held_out"))) for p in passages]
+    held_out = pl.concat(
+        [held.sample(min(2000, held.height), seed=0, shuffle=True) for held, _ in halves]
+    )
+    kept = [kept.sample(fraction=1, seed=0, shuffle=True) for _, kept in halves]
     shards = [("held-out", held_out)]
     share = shard_rows // len(kept)
     for number in range(max(-(-k.height // share) for k in kept)):
@@ -96,8 +102,9 @@ def write_shards(
         if path.exists():
             continue
         vectors = embedder.encode(frame["text"].to_list()).astype(np.float16)
+        width = embedder.dimension
         frame = frame.with_columns(
-            pl.Series("embedding", vectors.astype(np.float32), dtype=pl.Array(pl.Float32, 384))
+            pl.Series("embedding", vectors.astype(np.float32), dtype=pl.Array(pl.Float32, width))
         )
         partial = path.with_suffix(".partial")
         frame.sample(fraction=1, seed=1, shuffle=True).write_parquet(partial)

@@ -11,6 +11,7 @@ a folder whose encoder is not the one at hand is refused. Only safetensors are r
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from smotext_core.decoding import Decoder
+from smotext_core.decoding import Candidates, Decoder, checked_vectors
 from smotext_core.embedding import Embedder, file_sha256, minilm_folder
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 MINI_FOLDER = Path(__file__).parent / "xrag_mini"
 _FILES = ("config.json", "model.safetensors", "projector.safetensors", "tokenizer.json")
+_KEYS = ("name", "licence", "encoder", "prompt", "sha256")
 
 
 class Generator:
@@ -59,7 +61,7 @@ class Generator:
         """One text a vector, the closest of eight candidates; row i uses the seed `seed + i`."""
         seeds = [seed + row for row in range(len(vectors))]
         found = self.decode_candidates(vectors, seeds=seeds, n_candidates=8)
-        return [candidates[0][0] for candidates in found]
+        return [texts[0] for texts in found.texts]
 
     def decode_candidates(
         self,
@@ -69,42 +71,56 @@ class Generator:
         n_candidates: int,
         temperature: float = 0.7,
         progress: Callable[[int], None] | None = None,
-    ) -> list[list[tuple[str, float]]]:
-        """For each vector `n_candidates` texts with their round-trip cosine, the closest first.
+    ) -> Candidates:
+        """`n_candidates` texts a vector with their round-trip cosines, the closest first.
 
-        The first candidate drawn is the likeliest text, the others are sampled. A row's texts
+        One candidate is the likeliest text, the others are sampled at `temperature`. A row's texts
         depend on its vector and seed alone. `progress` is called with vectors just done.
+
+        Raises:
+            ValueError: vectors of another width, not finite or zero; as many seeds as vectors
+                or a candidate are missing.
         """
-        found: list[list[tuple[str, float]]] = []
+        vectors = checked_vectors(vectors, self.dimension)
+        if n_candidates < 1:
+            raise ValueError(f"n_candidates must be at least 1, got {n_candidates}")
+        if len(seeds) != len(vectors):
+            raise ValueError(f"{len(vectors)} vectors need as many seeds, got {len(seeds)}")
+        texts: list[list[str]] = []
+        cosines = np.empty((len(vectors), n_candidates), dtype=np.float32)
+        embeddings = np.empty((len(vectors), n_candidates, self.dimension), dtype=np.float32)
         block = max(1, 8 * self.decoder.batch_size // n_candidates)
         for at in range(0, len(vectors), block):
             chunk = vectors[at : at + block]
-            streams = [
-                # one stream a candidate, of the row's own
-                int.from_bytes(hashlib.sha256(f"{seed}:{c}".encode()).digest()[:8], "big")
-                for seed in seeds[at : at + block]
-                for c in range(n_candidates)
-            ]
-            heat = [0.0 if c == 0 else temperature for c in range(n_candidates)] * len(chunk)
-            texts = self.decoder.sample(
-                np.repeat(chunk, n_candidates, axis=0), seeds=streams, temperature=heat
+            drawn = self.decoder.sample(
+                np.repeat(chunk, n_candidates, axis=0),
+                seeds=[
+                    candidate_seed(seed, c)
+                    for seed in seeds[at : at + block]
+                    for c in range(n_candidates)
+                ],
+                temperature=[0.0, *[temperature] * (n_candidates - 1)] * len(chunk),
             )
-            distinct = sorted(set(texts))
-            place = {text: i for i, text in enumerate(distinct)}
-            encoded = self.encode([text or " " for text in distinct])
-            for row, vector in enumerate(chunk):
-                mine = texts[row * n_candidates : (row + 1) * n_candidates]
-                scored = [(text, cosine(encoded[place[text]], vector)) for text in mine]
-                found.append(sorted(scored, key=lambda s: -s[1]))
+            encoded = self.encode(drawn).reshape(len(chunk), n_candidates, -1)
+            unit = encoded / np.linalg.norm(encoded, axis=2, keepdims=True)
+            target = chunk / np.linalg.norm(chunk, axis=1, keepdims=True)
+            cosine = (unit.astype(np.float64) * target[:, None]).sum(axis=2)  # (rows, c)
+            order = np.argsort(-cosine, axis=1, kind="stable")
+            rows = slice(at, at + len(chunk))
+            cosines[rows] = np.take_along_axis(cosine, order, axis=1)
+            embeddings[rows] = np.take_along_axis(encoded, order[:, :, None], axis=1)
+            texts += [
+                [drawn[row * n_candidates + c] for c in places]
+                for row, places in enumerate(order.tolist())
+            ]
             if progress is not None:
                 progress(len(chunk))
-        return found
+        return Candidates(texts, cosines, embeddings)
 
 
-def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Cosine of two vectors, in float64."""
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    return float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))
+def candidate_seed(seed: int, candidate: int) -> int:
+    """The stream of one candidate of the sample whose seed is `seed`."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{candidate}".encode()).digest()[:8], "big")
 
 
 def manifest_fingerprint(manifest: dict[str, Any]) -> str:
@@ -125,7 +141,8 @@ def write_generator(
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    lm.to(torch.float16).save_pretrained(folder)
+    # A copy: the caller may go on training his.
+    copy.deepcopy(lm).to(torch.float16).save_pretrained(folder)
     weights = {k: v.to(torch.float16).contiguous() for k, v in projector.state_dict().items()}
     save_file(weights, folder / "projector.safetensors")
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -139,16 +156,21 @@ def read_manifest(generator: str) -> dict[str, Any]:
     """The manifest of `mini` or of a generator folder; needs no torch.
 
     Raises:
-        ValueError: there is no such generator.
+        ValueError: there is no such generator, or its manifest is damaged.
     """
     folder = MINI_FOLDER if generator == "mini" else Path(generator)
     path = folder / "generator.json"
     if not path.is_file():
         raise ValueError(
-            "a generator is 'mini' or a folder with a generator.json; "
-            f"{generator!r} is neither"
+            f"a generator is 'mini' or a folder with a generator.json; {generator!r} is neither"
         )
-    manifest: dict[str, Any] = json.loads(path.read_text())
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        missing = [key for key in _KEYS if key not in manifest]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not a JSON object: copy the generator again") from error
+    if missing:
+        raise ValueError(f"{path} needs the keys {list(_KEYS)}; {missing} are missing")
     return manifest
 
 
@@ -164,9 +186,10 @@ def load_generator(generator: str = "mini", *, device: Literal["cpu", "cuda"] = 
     folder = MINI_FOLDER if generator == "mini" else Path(generator)
     for name in _FILES:
         found = file_sha256(folder / name) if (folder / name).is_file() else "no file"
-        if found != manifest["sha256"][name]:
+        expected = manifest["sha256"].get(name)
+        if found != expected:
             raise ValueError(
-                f"{folder / name} should have the sha256 {manifest['sha256'][name]}, "
+                f"{folder / name} should have the sha256 {expected}, "
                 f"it has {found}: the generator is damaged or half written, copy it again"
             )
     import torch
@@ -183,7 +206,7 @@ def load_generator(generator: str = "mini", *, device: Literal["cpu", "cuda"] = 
             f"({manifest['encoder']['name']}); the encoder here is {embedder.fingerprint}"
         )
     lm: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
     projector = _projector(
         folder / "projector.safetensors",

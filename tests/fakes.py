@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from smotext_core.decoding import Candidates
 
 TOPICS = {
     "astronomy": "orbit comet telescope galaxy planet lunar rocket nebula asteroid eclipse "
@@ -66,7 +68,9 @@ class FakeGenerator:
         self.fingerprint = hashlib.sha256(name.encode()).hexdigest()
         self._vectors = np.stack([_word_vector(word, dimension) for word in VOCABULARY])
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(
+        self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None
+    ) -> NDArray[np.float32]:
         """(n, d) float32; a text without words has a vector of its own, as a real encoder's."""
         sums = np.zeros((len(texts), self.dimension), dtype=np.int64)
         for row, text in zip(sums, texts, strict=True):
@@ -74,23 +78,29 @@ class FakeGenerator:
                 row += _word_vector(word, self.dimension)
             if not row.any():
                 row += _signs("no words", self.dimension)
+        if progress is not None:
+            progress(len(texts))
         return self._scaled(sums)
 
     def decode(self, vectors: NDArray[np.float32], seed: int = 0) -> list[str]:
         """The best of 8 candidates of each of n vectors."""
         seeds = [seed * 1_000_003 + row for row in range(len(vectors))]
-        return [
-            candidates[0][0]
-            for candidates in self.decode_candidates(vectors, seeds=seeds, n_candidates=8)
-        ]
+        found = self.decode_candidates(vectors, seeds=seeds, n_candidates=8)
+        return [texts[0] for texts in found.texts]
 
     def decode_candidates(
-        self, vectors: NDArray[np.float32], *, seeds: Sequence[int], n_candidates: int
-    ) -> list[list[tuple[str, float]]]:
-        """n lists of (text, round_trip_cosine), best first; a row depends on its vector and seed.
+        self,
+        vectors: NDArray[np.float32],
+        *,
+        seeds: Sequence[int],
+        n_candidates: int,
+        temperature: float = 0.7,
+        progress: Callable[[int], None] | None = None,
+    ) -> Candidates:
+        """The closest candidate first; a row depends on its vector and seed.
 
         A candidate is the 8 to 20 words whose vectors have the highest dot product with the
-        target plus noise.
+        target plus noise in proportion to the temperature.
         """
         vectors = np.asarray(vectors)
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
@@ -99,15 +109,31 @@ class FakeGenerator:
             raise ValueError("vectors must be finite and not zero")
         if len(vectors) != len(seeds):
             raise ValueError(f"{len(vectors)} vectors need as many seeds, got {len(seeds)}")
-        decoded: list[list[tuple[str, float]]] = []
+        texts: list[list[str]] = []
         for start in range(0, len(vectors), 256):
             block = slice(start, start + 256)
-            decoded += self._block(vectors[block], seeds[block], n_candidates)
-        return decoded
+            texts += self._block(vectors[block], seeds[block], n_candidates, temperature)
+            if progress is not None:
+                progress(len(vectors[block]))
+        flat = [text for row in texts for text in row]
+        encoded = self.encode(flat).reshape(len(vectors), n_candidates, self.dimension)
+        unit = encoded / np.linalg.norm(encoded, axis=2, keepdims=True)
+        target = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        cosines = (unit.astype(np.float64) * target[:, None]).sum(axis=2)
+        order = np.argsort(-cosines, axis=1, kind="stable")
+        return Candidates(
+            [[row[place] for place in places] for row, places in zip(texts, order, strict=True)],
+            np.take_along_axis(cosines, order, axis=1).astype(np.float32),
+            np.take_along_axis(encoded, order[:, :, None], axis=1),
+        )
 
     def _block(
-        self, vectors: NDArray[np.float32], seeds: Sequence[int], n_candidates: int
-    ) -> list[list[tuple[str, float]]]:
+        self,
+        vectors: NDArray[np.float32],
+        seeds: Sequence[int],
+        n_candidates: int,
+        temperature: float,
+    ) -> list[list[str]]:
         words = self._vectors.astype(np.float64)  # (v, d), integers
         norms = np.sqrt((vectors.astype(np.float64) ** 2).sum(axis=1, keepdims=True))
         targets = np.rint(vectors / norms * 2**20)  # (n, d), integers: products add up exactly
@@ -115,23 +141,14 @@ class FakeGenerator:
         rngs = [np.random.Generator(np.random.Philox(key=int(seed))) for seed in seeds]
         noise = np.stack([rng.random((n_candidates, len(words))) for rng in rngs])
         lengths = np.stack([rng.integers(8, 21, n_candidates) for rng in rngs])
-        scores = fit[:, None] + 0.25 * fit.max(axis=1)[:, None, None] * noise
-        order = np.argsort(-scores, axis=2)[:, :, :20]  # (n, c, 20)
-        chosen = np.zeros(scores.shape)
-        np.put_along_axis(chosen, order, np.arange(20) < lengths[:, :, None], axis=2)
-        made = chosen @ words  # (n, c, d)
-        dots = (made * targets[:, None]).sum(axis=2)
-        squares = (made**2).sum(axis=2) * (targets**2).sum(axis=1, keepdims=True)
-        cosines = dots / np.sqrt(np.maximum(squares, 1))
+        scores = fit[:, None] + 0.35 * temperature * fit.max(axis=1)[:, None, None] * noise
+        order = np.argsort(-scores, axis=2, kind="stable")[:, :, :20]  # (n, c, 20)
         return [
-            sorted(
-                (
-                    (" ".join([VOCABULARY[word] for word in candidate[:length]]), cosine)
-                    for candidate, length, cosine in zip(*row, strict=True)
-                ),
-                key=lambda candidate: -candidate[1],
-            )
-            for row in zip(order.tolist(), lengths.tolist(), cosines.tolist(), strict=True)
+            [
+                " ".join([VOCABULARY[word] for word in candidate[:length]])
+                for candidate, length in zip(*row, strict=True)
+            ]
+            for row in zip(order.tolist(), lengths.tolist(), strict=True)
         ]
 
     def _scaled(self, sums: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 import smotext_core
 from smotext_core import SMOTExT
+from smotext_core.decoding import Candidates
 from smotext_core.overlap import words
 from smotext_core.smote import interpolate, make_pairs, sample_seeds
 from tests.fakes import TOPICS, FakeGenerator, fake_corpus
@@ -77,14 +78,14 @@ def test_fit_resample_lineage_is_that_of_the_core() -> None:
     pairs, _ = make_pairs(ids, embeddings, run="", label="cooking", slug="", n_samples=32, seed=11)
     vectors = interpolate(pairs, ids, embeddings, restore_norm=True)
     seeds = sample_seeds(range(32), seed=11, label="cooking").tolist()
-    best = [row[0] for row in generator.decode_candidates(vectors, seeds=seeds, n_candidates=8)]
+    decoded = generator.decode_candidates(vectors, seeds=seeds, n_candidates=8)
     cooking = lineage.filter(pl.col("label") == "cooking")
     assert cooking["parent_index"].to_list() == [
         [int(parent) for parent in parents] for parents in pairs["parent_ids"].to_list()
     ]
     assert cooking["weights"].to_list() == pairs["weights"].to_list()
-    assert cooking["text"].to_list() == [text for text, _ in best]
-    assert np.allclose(cooking["round_trip_cosine"], [cosine for _, cosine in best])
+    assert cooking["text"].to_list() == [candidates[0] for candidates in decoded.texts]
+    assert cooking["round_trip_cosine"].to_list() == decoded.cosines[:, 0].tolist()
 
 
 def test_fit_resample_is_deterministic_and_seeded() -> None:
@@ -179,12 +180,15 @@ def test_fit_resample_warns_of_tiny_classes() -> None:
 class Parrot(FakeGenerator):
     """Decodes every vector to texts that exist already, except for every third one."""
 
-    def decode_candidates(self, vectors: Any, *, seeds: Any, n_candidates: int) -> Any:
-        repeated = [(TEXTS[0].upper() + "!", 0.9), ("...", 0.8), ("said before", 0.7)]
-        return [
-            [*repeated, (f"new text {row}", 0.6)] if row % 3 == 0 else repeated
+    def decode_candidates(self, vectors: Any, **_: Any) -> Candidates:
+        repeated = [TEXTS[0].upper() + "!", "...", "said before"]
+        texts = [
+            [*repeated, f"new text {row}" if row % 3 == 0 else TEXTS[1]]
             for row in range(len(vectors))
         ]
+        cosines = np.tile(np.array([0.9, 0.8, 0.7, 0.6], np.float32), (len(vectors), 1))
+        embeddings = np.stack([self.encode(row) for row in texts])
+        return Candidates(texts, cosines, embeddings)
 
 
 def test_fit_resample_skips_repetitions_and_states_the_shortfall() -> None:
@@ -312,20 +316,27 @@ def test_fake_generator_rows_depend_on_vector_and_seed_alone() -> None:
         some = generator.decode_candidates(
             vectors[chosen], seeds=[seeds[row] for row in chosen], n_candidates=4
         )
-        assert some == [whole[row] for row in chosen]
+        assert some.texts == [whole.texts[row] for row in chosen]
+        assert some.cosines.tobytes() == whole.cosines[chosen].tobytes()
+        assert some.embeddings.tobytes() == whole.embeddings[chosen].tobytes()
     other = generator.decode_candidates(vectors[:1], seeds=[1], n_candidates=4)
-    assert other[0] != whole[0]
+    assert other.texts[0] != whole.texts[0]
 
 
 def test_fake_generator_candidates_are_best_first_with_true_cosines() -> None:
     generator = FakeGenerator()
     vectors = generator.encode(TEXTS[:20])
-    rows = generator.decode_candidates(vectors, seeds=range(20), n_candidates=5)
-    for vector, row in zip(vectors, rows, strict=True):
-        cosines = [cosine for _, cosine in row]
-        assert cosines == sorted(cosines, reverse=True)
-        assert all(8 <= len(text.split()) <= 20 for text, _ in row)
-        assert np.allclose(generator.encode([text for text, _ in row]) @ vector, cosines, atol=1e-5)
+    done: list[int] = []
+    found = generator.decode_candidates(
+        vectors, seeds=range(20), n_candidates=5, progress=done.append
+    )
+    assert sum(done) == 20
+    assert found.cosines.dtype == found.embeddings.dtype == np.float32
+    for vector, row, cosines, embeddings in zip(vectors, *found, strict=True):
+        assert cosines.tolist() == sorted(cosines, reverse=True)
+        assert all(8 <= len(text.split()) <= 20 for text in row)
+        assert embeddings.tobytes() == generator.encode(row).tobytes()
+        assert np.allclose(embeddings @ vector, cosines, atol=1e-5)
     assert len(generator.decode(vectors, seed=1)) == 20
     with pytest.raises(ValueError, match=r"shape \(n, 32\), got \(2, 8\)"):
         generator.decode(np.ones((2, 8), dtype=np.float32))

@@ -1,0 +1,253 @@
+"""`smotext`: the asset graph from a terminal, on the same instance as the UI."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import dagster as dg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from smotext_assets.definitions import dagster_instance, definitions, resources
+from smotext_assets.partitions import labels as label_partitions
+from smotext_assets.partitions import range_tags
+from smotext_assets.partitions import runs as run_partitions
+from smotext_assets.resources import Corpus, GeneratorResource, Progress
+from smotext_assets.summary import print_runs, print_summary
+
+_BY_LABEL_AND_RUN = [
+    "class_pairs",
+    "interpolated_vectors",
+    "decoded_texts",
+    "synthetic_texts",
+    "synthetic_table",
+]
+_BY_RUN = ["evaluation", "privacy_audit", "dataset_card"]
+
+
+class TerminalProgress(Progress):
+    """Bars in a terminal, lines elsewhere."""
+
+    @contextmanager
+    def track(self, context: dg.AssetExecutionContext, what: str, total: int) -> Iterator[Any]:
+        console = _console()
+        if not console.is_terminal:
+            with super().track(context, what, total) as advance:
+                yield advance
+            console.print(f"{what}: {total} done", markup=False, highlight=False)
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Bar(*columns, TimeElapsedColumn(), console=console) as bar:
+            # labels are data: brackets in them are not markup
+            task = bar.add_task(what.replace("[", r"\["), total=total)
+            yield lambda rows: bar.advance(task, rows)
+
+
+def _console() -> Console:
+    return Console(file=sys.__stderr__, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="smotext", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_run(commands.add_parser("run", help="corpus in, new rows of the rare classes out"))
+    commands.add_parser("status", help="what the store holds, run by run")
+    given = parser.parse_args(arguments)
+    tables = resources()["store"].open()
+    if given.command == "status":
+        print_runs(tables, Console())
+        return 0
+    try:
+        return _run(given)
+    except (ValueError, OSError, ImportError) as error:
+        _console().print(f"smotext: {error}", markup=False, style="red")
+        return 2
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "corpus",
+        nargs="?",
+        help="a .csv, .jsonl or .parquet file by path or s3:// address, clinic_notes, 20newsgroups "
+        "or hf:NAME; default: SMOTEXT_CORPUS, else clinic_notes",
+    )
+    parser.add_argument("--text", default="text", metavar="COLUMN", help="column of texts")
+    parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
+    parser.add_argument("--id", default=None, metavar="COLUMN", help="column of ids")
+    parser.add_argument(
+        "--newsgroups", action="store_true", help="strip headers, quotes and footers of posts"
+    )
+    parser.add_argument("--generator", help="mini or a folder; default: SMOTEXT_GENERATOR")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--seed", type=int, help="of all random draws")
+    parser.add_argument("--run", help="key of the run; default: the time, such as 20261122T0300")
+    parser.add_argument("--labels", help="only these, by slug, separated by commas")
+    parser.add_argument(
+        "--strategy", help="auto, minority, not minority or all, as in imbalanced-learn"
+    )
+    parser.add_argument(
+        "--totals",
+        type=_totals,
+        metavar="LABEL=N,…",
+        help="instead of a strategy: real and synthetic train texts wanted, by slug",
+    )
+    parser.add_argument("--k-neighbors", type=int)
+    parser.add_argument("--oversample", type=float, help="samples made per row wanted")
+    parser.add_argument("--candidates", type=int, default=8, help="texts decoded per sample")
+
+
+def _totals(text: str) -> dict[str, int]:
+    pairs = [part.rpartition("=") for part in text.split(",")]
+    if not all(slug and number.isdigit() for slug, _, number in pairs):
+        raise argparse.ArgumentTypeError(f"LABEL=NUMBER, separated by commas; got {text!r}")
+    return {slug: int(number) for slug, _, number in pairs}
+
+
+def _run(given: argparse.Namespace) -> int:
+    console, instance = _console(), dagster_instance()
+    run = given.run or datetime.now(UTC).strftime("%Y%m%dT%H%M")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", run):
+        raise ValueError(f"a run key has letters, digits, - and _ only, got {run!r}")
+    found = resources()
+    source = given.corpus or found["corpus"].source
+    found["corpus"] = Corpus(
+        source=source if "://" in source or not os.path.exists(source) else os.path.abspath(source),
+        text=given.text,
+        label=given.label,
+        document_id=given.id,
+        newsgroups=given.newsgroups,
+    )
+    found["generator"] = GeneratorResource(
+        generator=given.generator or found["generator"].generator, device=given.device
+    )
+    found["progress"] = TerminalProgress()
+    pairs = {
+        "seed": given.seed,
+        "sampling_strategy": given.strategy,
+        "totals": given.totals,
+        "k_neighbors": given.k_neighbors,
+        "oversample": given.oversample,
+    }
+    ops = {
+        "class_pairs": {k: v for k, v in pairs.items() if v is not None},
+        "decoded_texts": {"n_candidates": given.candidates},
+    }
+    console.print(
+        f"run {run}: {found['corpus'].source}, generator {found['generator'].generator} "
+        f"(licence: {found['generator'].licence})",
+        markup=False,
+        highlight=False,
+    )
+    graph = _Graph(instance, found, ops, console)
+    graph.materialize(["raw_corpus", "labelled_texts"])
+    tables = found["store"].open()
+    corpus = tables.read("labelled_texts")
+    slugs = sorted(set(corpus["slug"]))
+    chosen = given.labels.split(",") if given.labels else slugs
+    if unknown := sorted(set(chosen) - set(slugs)):
+        raise ValueError(f"--labels: the corpus has {slugs}, not {unknown}")
+    instance.add_dynamic_partitions(str(run_partitions.name), [run])
+    bad = graph.materialize_labels(["embeddings"], slugs, suffix="")
+    bad |= graph.materialize_labels(
+        _BY_LABEL_AND_RUN, [slug for slug in chosen if slug not in bad], suffix=f"|{run}"
+    )
+    if set(chosen) - bad.keys():
+        graph.materialize(_BY_RUN, partition_key=run)
+    print_summary(tables, found["warehouse"].file, run, Console())
+    for slug, reason in bad.items():
+        console.print(f"{slug} failed: {reason}", markup=False, style="red")
+    return 1 if bad else 0
+
+
+class _Graph:
+    """Materialises assets of the code location in this process."""
+
+    def __init__(
+        self,
+        instance: dg.DagsterInstance,
+        resources: Mapping[str, Any],
+        ops: Mapping[str, Mapping[str, Any]],
+        console: Console,
+    ) -> None:
+        self.job = definitions(resources).resolve_implicit_global_asset_job_def()
+        self.instance, self.ops, self.console = instance, ops, console
+
+    def materialize(
+        self, names: Sequence[str], *, tags: Mapping[str, str] = {}, **options: Any
+    ) -> dict[str, str]:
+        """Materialise and return the partitions that failed, each with its reason.
+
+        Raises:
+            ValueError: a failure that is not of some partitions alone.
+        """
+        self.console.print(f"{', '.join(names)} …", highlight=False)
+        result = self.job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(name) for name in names],
+            run_config={
+                "ops": {n: {"config": dict(self.ops[n])} for n in names if n in self.ops},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+            tags=dict(tags),
+            raise_on_error=False,
+            **options,
+        )
+        if result.success:
+            return {}
+        failures = [e.step_failure_data for e in result.all_node_events if e.is_step_failure]
+        failed: dict[str, str] = {}
+        for failure in failures:
+            data = failure.user_failure_data
+            if data and (keys := data.metadata.get("failed_partitions")):
+                failed |= cast("dict[str, str]", keys.value)
+        if not failed:
+            causes = "; ".join(_cause(f.error) for f in failures) or "the run did not start"
+            raise ValueError(f"{', '.join(names)} failed: {causes}")
+        return failed
+
+    def materialize_labels(
+        self, names: Sequence[str], slugs: Sequence[str], *, suffix: str
+    ) -> dict[str, str]:
+        """One Dagster run for neighbouring labels; without the bad ones, if some failed."""
+        order = self.instance.get_dynamic_partitions(str(label_partitions.name))
+        bad: dict[str, str] = {}
+        todo = neighbours(slugs, order)
+        while todo:
+            group = todo.pop(0)
+            tags = range_tags([f"{slug}{suffix}" for slug in group])
+            failed = self.materialize(names, tags=tags)
+            bad |= {key.removesuffix(suffix): reason for key, reason in failed.items()}
+            if failed:
+                todo = neighbours([s for s in group if s not in bad], order) + todo
+        return bad
+
+
+def neighbours(slugs: Sequence[str], order: Sequence[str]) -> list[list[str]]:
+    """Groups of `slugs` that stand side by side in `order`, as a partition range needs them."""
+    groups: list[list[str]] = []
+    previous = -2
+    for place, slug in enumerate(order):
+        if slug in slugs:
+            if place == previous + 1:
+                groups[-1].append(slug)
+            else:
+                groups.append([slug])
+            previous = place
+    return groups
+
+
+def _cause(error: Any) -> str:
+    while error.cause is not None:
+        error = error.cause
+    return str(error.message).strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

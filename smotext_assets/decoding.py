@@ -1,0 +1,117 @@
+"""decoded_texts: candidate texts of every interpolated vector."""
+
+import dagster as dg
+import numpy as np
+import polars as pl
+from pydantic import Field
+
+from smotext_assets.partitions import for_each_partition, label_by_run
+from smotext_assets.resources import (
+    GeneratorResource,
+    Progress,
+    StoreResource,
+    Table,
+    column_schema,
+)
+from smotext_assets.runs import run_config
+from smotext_core.report import markdown_table
+from smotext_core.schemas import conform, decoded_schema
+from smotext_core.smote import sample_seeds
+
+
+class DecodedTextsConfig(dg.Config):
+    """How vectors are decoded."""
+
+    n_candidates: int = Field(
+        default=8, ge=1, description="Texts decoded per vector; the filters keep the closest."
+    )
+    temperature: float = Field(default=0.7, gt=0, description="Of the sampled candidates.")
+
+
+@dg.asset(
+    group_name="texts",
+    kinds={"parquet", "torch"},
+    pool="gpu",
+    partitions_def=label_by_run,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    metadata={"dagster/column_schema": column_schema(decoded_schema(384)), "quarantined": True},
+)
+def decoded_texts(
+    context: dg.AssetExecutionContext,
+    config: DecodedTextsConfig,
+    class_pairs: Table,
+    interpolated_vectors: Table,
+    generator: GeneratorResource,
+    store: StoreResource,
+    progress: Progress,
+) -> None:
+    """One row per candidate text of a sample, with its cosine to the vector it was decoded from.
+
+    The candidate is embedded again to tell; that vector is kept for the filters, in the store.
+    """
+    tables = store.open()
+
+    def make(label: str, run: str) -> dict[str, object]:
+        pairs = class_pairs.read(label=label, run=run)
+        vectors = interpolated_vectors.read(label=label, run=run)
+        seed = run_config(tables, run)["seed"]
+
+        def decode() -> tuple[pl.DataFrame, dict[str, str]]:
+            dimension = vectors["vector"].dtype.size  # type: ignore[attr-defined]
+            if vectors.is_empty():
+                return decoded_schema(dimension).to_frame(), {}
+            seeds = sample_seeds(pairs["number"].to_numpy(), seed=seed, label=label)
+            with progress.track(context, f"{label}: decoding", vectors.height) as done:
+                found = generator.load().decode_candidates(
+                    vectors["vector"].to_numpy(),
+                    seeds=seeds.tolist(),
+                    n_candidates=config.n_candidates,
+                    temperature=config.temperature,
+                    progress=done,
+                )
+            frame = pl.DataFrame(
+                {
+                    "sample_id": np.repeat(vectors["sample_id"].to_numpy(), config.n_candidates),
+                    "candidate": np.tile(np.arange(config.n_candidates), vectors.height),
+                    "text": [text for texts in found.texts for text in texts],
+                    "round_trip_cosine": found.cosines.ravel(),
+                    "embedding": found.embeddings.reshape(-1, dimension),
+                }
+            )
+            return conform(frame, decoded_schema(dimension)), {}
+
+        frame, manifest, _ = tables.write_once(
+            "decoded_texts",
+            {"label": label, "run": run},
+            inputs={
+                "vectors": interpolated_vectors.sha256(label=label, run=run),
+                "generator": generator.fingerprint,
+                "seed": seed,
+                "n_candidates": config.n_candidates,
+                "temperature": config.temperature,
+            },
+            make=decode,
+        )
+        best = frame.filter(pl.col("candidate") == 0)
+        return {
+            "dagster/partition_row_count": frame.height,
+            "dagster/uri": f"{tables.root}/{manifest.path}",
+            "generator": generator.fingerprint,
+            "licence": generator.licence,
+            "mean_round_trip_cosine": _mean(frame),
+            "mean_best_round_trip_cosine": _mean(best),
+            "closest": dg.MetadataValue.md(
+                markdown_table(
+                    best.sort("round_trip_cosine", "sample_id", descending=True)
+                    .select("sample_id", "text", pl.col("round_trip_cosine").round(3))
+                    .head(5)
+                )
+            ),
+        }
+
+    for_each_partition(context, make)
+
+
+def _mean(frame: pl.DataFrame) -> float:
+    cosines = frame["round_trip_cosine"].to_numpy()
+    return float(cosines.mean()) if len(cosines) else 0.0

@@ -1,0 +1,95 @@
+"""embeddings: the vectors of each label's texts."""
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from smotext_assets.partitions import for_each_partition, labels, of_label
+from smotext_assets.resources import (
+    GeneratorResource,
+    Progress,
+    StoreResource,
+    Table,
+    column_schema,
+)
+from smotext_assets.storage import Store, frame_sha256
+from smotext_core.schemas import conform, embeddings_schema
+
+
+@dg.asset(
+    group_name="vectors",
+    kinds={"parquet", "torch"},
+    pool="gpu",
+    partitions_def=labels,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    metadata={"dagster/column_schema": column_schema(embeddings_schema(384)), "quarantined": True},
+)
+def embeddings(
+    context: dg.AssetExecutionContext,
+    labelled_texts: Table,
+    generator: GeneratorResource,
+    store: StoreResource,
+    progress: Progress,
+) -> None:
+    """One row per text of the label: its vector, float32.
+
+    Vectors of texts that were embedded before by the same encoder are kept. As sensitive as the
+    texts: they stay in the store.
+    """
+    tables, corpus = store.open(), labelled_texts.read()
+    encoder = generator.encoder_fingerprint
+
+    def make(label: str) -> dict[str, object]:
+        texts = of_label(corpus, label)
+        reused = 0
+
+        def embed() -> tuple[pl.DataFrame, dict[str, str]]:
+            nonlocal reused
+            known = _known(tables, label, encoder)
+            new = [h for h in dict.fromkeys(texts["content_hash"]) if h not in known]
+            reused = texts.height - len(new)
+            if new:
+                text_of = dict(zip(texts["content_hash"], texts["text"], strict=True))
+                with progress.track(context, f"{label}: embedding", len(new)) as done:
+                    vectors = generator.load().encode([text_of[h] for h in new], progress=done)
+                known |= dict(zip(new, vectors, strict=True))
+            stacked = np.stack([known[h] for h in texts["content_hash"]])
+            frame = texts.select("text_id", "content_hash").with_columns(
+                pl.Series("embedding", stacked, dtype=pl.Array(pl.Float32, stacked.shape[1]))
+            )
+            return conform(frame, embeddings_schema(stacked.shape[1])), {"encoder": encoder}
+
+        frame, manifest, made = tables.write_once(
+            "embeddings",
+            {"label": label},
+            inputs={"texts": frame_sha256(texts), "encoder": encoder},
+            make=embed,
+        )
+        return {
+            "dagster/partition_row_count": frame.height,
+            "dagster/uri": f"{tables.root}/{manifest.path}",
+            "encoder": encoder,
+            "embedded_now": frame.height - reused if made else 0,
+        }
+
+    for_each_partition(context, make)
+
+
+def _known(tables: Store, label: str, encoder: str) -> dict[str, np.ndarray]:
+    """Vectors of the label's texts that this encoder made before, by content hash."""
+    manifest = tables.manifest("embeddings", {"label": label})
+    if manifest is None or manifest.metadata["encoder"] != encoder:
+        return {}
+    frame = tables.read("embeddings", {"label": label})
+    return dict(zip(frame["content_hash"], frame["embedding"].to_numpy(), strict=True))
+
+
+@dg.asset_check(asset=embeddings)
+def embeddings_are_finite(embeddings: Table) -> dg.AssetCheckResult:
+    """No vector holds NaN or infinity, or is zero."""
+    frame = embeddings.read_all(schema=embeddings_schema(1))
+    vectors = frame["embedding"].to_numpy()
+    bad = (
+        int((~np.isfinite(vectors).all(axis=1) | ~vectors.any(axis=1)).sum()) if len(vectors) else 0
+    )
+    return dg.AssetCheckResult(passed=bad == 0, metadata={"bad": bad, "vectors": len(vectors)})

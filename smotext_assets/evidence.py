@@ -1,0 +1,277 @@
+"""evaluation, privacy_audit and dataset_card: does a run help, does it leak, and the card."""
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from smotext_assets.partitions import for_each_partition, runs
+from smotext_assets.resources import (
+    GeneratorResource,
+    StoreResource,
+    Table,
+    Warehouse,
+    column_schema,
+)
+from smotext_assets.runs import run_config
+from smotext_assets.storage import JSON
+from smotext_assets.warehouse import refresh_warehouse
+from smotext_core.evaluation import evaluate, verdicts
+from smotext_core.filters import shortfall
+from smotext_core.pictures import class_map
+from smotext_core.privacy import audit
+from smotext_core.report import dataset_card as build_card
+from smotext_core.report import markdown_table
+from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT, REJECTED_TEXTS, SYNTHETIC_TEXTS
+
+# A run's evidence is of all its labels.
+_OF_RUN = dg.AssetIn(partition_mapping=dg.MultiToSingleDimensionPartitionMapping("run"))
+_ALL = dg.AssetIn(partition_mapping=dg.AllPartitionMapping())
+
+
+def _with_vectors(run: str, synthetic: pl.DataFrame, decoded_texts: Table) -> pl.DataFrame:
+    """Synthetic rows with the vectors their candidates got, in the column `embedding`."""
+    parts = [
+        decoded_texts.read(**partition).select("sample_id", "text", "embedding")
+        for partition in decoded_texts.partitions()
+        if partition["run"] == run
+    ]
+    vectors = pl.concat(parts).unique(["sample_id", "text"], keep="first", maintain_order=True)
+    return synthetic.join(vectors, on=["sample_id", "text"], how="left", maintain_order="left")
+
+
+class EvaluationConfig(dg.Config):
+    """The protocol."""
+
+    n_seeds: int = Field(default=10, ge=2, description="Paired subsamples of the train texts.")
+
+
+@dg.asset(
+    group_name="evidence",
+    kinds={"parquet", "scikitlearn"},
+    partitions_def=runs,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    ins={"synthetic_table": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
+    metadata={"dagster/column_schema": column_schema(EVALUATION)},
+)
+def evaluation(
+    context: dg.AssetExecutionContext,
+    config: EvaluationConfig,
+    synthetic_table: Table,
+    decoded_texts: Table,
+    labelled_texts: Table,
+    embeddings: Table,
+    store: StoreResource,
+) -> None:
+    """One row per classifier, training set, metric and label, with an interval and a verdict.
+
+    Real rows alone against real rows with class weights, with duplicates, with SMOTE in the
+    embedding space, and with the run's synthetic rows, on test texts that had no part in them.
+    """
+    tables = store.open()
+    corpus = labelled_texts.read().join(
+        embeddings.read_all().select("text_id", "embedding"),
+        on="text_id",
+        how="inner",
+        maintain_order="left",
+    )
+
+    def make(run: str) -> dict[str, object]:
+        rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
+        frozen = run_config(tables, run)
+
+        def score() -> tuple[pl.DataFrame, dict[str, str]]:
+            made = _with_vectors(run, rows, decoded_texts)
+            train, test = (corpus.filter(pl.col("split") == s) for s in ("train", "test"))
+            frame = evaluate(
+                train.drop("embedding"),
+                train["embedding"].to_numpy(),
+                test.drop("embedding"),
+                test["embedding"].to_numpy(),
+                made.drop("embedding"),
+                made["embedding"].to_numpy(),
+                run=run,
+                n_seeds=config.n_seeds,
+                seed=frozen["seed"],
+            )
+            return frame, {}
+
+        frame, _, _ = tables.write_once(
+            "evaluation",
+            {"run": run},
+            inputs={
+                "corpus": labelled_texts.sha256(),
+                "rows": _shas(synthetic_table, run),
+                "n_seeds": config.n_seeds,
+            },
+            make=score,
+        )
+        return {
+            "dagster/partition_row_count": frame.height,
+            "verdicts": dg.MetadataValue.md(markdown_table(verdicts(frame), max_rows=60)),
+        }
+
+    for_each_partition(context, make)
+
+
+def _shas(table: Table, run: str) -> dict[str, JSON]:
+    return {
+        partition["label"]: table.sha256(**partition)
+        for partition in table.partitions()
+        if partition["run"] == run
+    }
+
+
+@dg.asset(
+    group_name="evidence",
+    kinds={"parquet"},
+    partitions_def=runs,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    ins={"synthetic_table": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
+    metadata={"dagster/column_schema": column_schema(PRIVACY_AUDIT)},
+)
+def privacy_audit(
+    context: dg.AssetExecutionContext,
+    synthetic_table: Table,
+    decoded_texts: Table,
+    labelled_texts: Table,
+    embeddings: Table,
+    store: StoreResource,
+) -> None:
+    """One row per leakage measure of the run: value, threshold, passed or not judged.
+
+    Over the labels that were augmented: train texts against the holdout, which no synthetic row
+    descends from. A pass is no guarantee.
+    """
+    tables = store.open()
+    corpus = labelled_texts.read().join(
+        embeddings.read_all().select("text_id", "embedding"), on="text_id", how="inner"
+    )
+
+    def make(run: str) -> dict[str, object]:
+        rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
+
+        def measure() -> tuple[pl.DataFrame, dict[str, str]]:
+            if rows.is_empty():
+                return PRIVACY_AUDIT.to_frame(), {}
+            made = _with_vectors(run, rows, decoded_texts)
+            real = corpus.filter(pl.col("label").is_in(rows["label"].unique().implode()))
+            train, holdout = (real.filter(pl.col("split") == s) for s in ("train", "holdout"))
+            frame = audit(
+                run=run,
+                synthetic_texts=made["text"].to_list(),
+                train_texts=train["text"].to_list(),
+                holdout_texts=holdout["text"].to_list(),
+                synthetic=made["embedding"].to_numpy(),
+                train=train["embedding"].to_numpy(),
+                holdout=holdout["embedding"].to_numpy(),
+                seed=0,
+            )
+            return frame, {}
+
+        frame, _, _ = tables.write_once(
+            "privacy_audit",
+            {"run": run},
+            inputs={"corpus": labelled_texts.sha256(), "rows": _shas(synthetic_table, run)},
+            make=measure,
+        )
+        return {
+            "dagster/partition_row_count": frame.height,
+            "red": int((~frame["passed"]).sum() or 0),
+            "not_judged": frame["passed"].null_count(),
+            "measures": dg.MetadataValue.md(markdown_table(frame.drop("run", "label"))),
+        }
+
+    for_each_partition(context, make)
+
+
+@dg.asset(
+    group_name="evidence",
+    kinds={"html", "markdown"},
+    partitions_def=runs,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    ins={"synthetic_table": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
+)
+def dataset_card(
+    context: dg.AssetExecutionContext,
+    synthetic_table: Table,
+    decoded_texts: Table,
+    evaluation: Table,
+    privacy_audit: Table,
+    labelled_texts: Table,
+    embeddings: Table,
+    generator: GeneratorResource,
+    store: StoreResource,
+    warehouse: Warehouse,
+) -> None:
+    """The run on one page: counts, samples with their parents, evidence, maps, how to repeat it."""
+    tables, corpus = store.open(), labelled_texts.read()
+
+    def make(run: str) -> dict[str, object]:
+        frozen = run_config(tables, run)
+        rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
+        rejected = tables.read_all("rejected_texts", {"run": run}, schema=REJECTED_TEXTS)
+        made = _with_vectors(run, rows, decoded_texts) if rows.height else rows
+        names = dict(corpus.select("slug", "label").unique().iter_rows())
+        counts, pictures = [], {}
+        for slug in sorted(_shas(synthetic_table, run)):
+            label = names[slug]
+            real = corpus.filter(pl.col("slug") == slug)
+            accepted = made.filter(pl.col("label") == label)
+            wanted = frozen["wanted"].get(slug, 0)
+            reason = shortfall(wanted, accepted, rejected.filter(pl.col("label") == label))
+            counts.append(
+                (label, (real["split"] == "train").sum(), wanted, accepted.height, reason)
+            )
+            if accepted.height:
+                vectors = real.join(
+                    embeddings.read(label=slug), on="text_id", how="left", maintain_order="left"
+                )
+                place = {text_id: row for row, text_id in enumerate(real["text_id"])}
+                pictures[label] = class_map(
+                    vectors["embedding"].to_numpy(),
+                    accepted["embedding"].to_numpy(),
+                    parents=[
+                        tuple(place[p] for p in ids) for ids in accepted["parent_ids"].head(4)
+                    ],
+                    title=label,
+                )
+        columns = ["label", "real", "wanted", "made", "main_reason"]
+        html, markdown = build_card(
+            run=run,
+            config=frozen,
+            counts=pl.DataFrame(counts, schema=columns, orient="row"),
+            synthetic=rows,
+            labelled=corpus,
+            rejected=rejected.group_by("reason").len("count").sort("reason"),
+            evaluation=evaluation.read(run=run),
+            privacy_audit=privacy_audit.read(run=run),
+            pictures=pictures,
+            generator={
+                "name": generator.generator,
+                "licence": generator.licence,
+                "fingerprint": generator.fingerprint,
+            },
+        )
+        tables.write_bytes(f"dataset_card/{run}.html", html.encode())
+        tables.write_bytes(f"dataset_card/{run}.md", markdown.encode())
+        return {
+            "html": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.html"),
+            "card": dg.MetadataValue.md(markdown.partition("---\n")[2].partition("---\n")[2]),
+        }
+
+    try:
+        for_each_partition(context, make)
+    finally:  # evaluation and privacy_audit are tables of the warehouse too
+        refresh_warehouse(tables, warehouse.file)
+
+
+@dg.asset_check(asset=privacy_audit)
+def leak_measures_are_not_red(privacy_audit: Table) -> dg.AssetCheckResult:
+    """No measure of any run is worse than chance explains; not judged counts as not red."""
+    frame = privacy_audit.read_all(schema=PRIVACY_AUDIT)
+    red = frame.filter(~pl.col("passed"))
+    return dg.AssetCheckResult(
+        passed=red.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"red": dg.MetadataValue.md(markdown_table(red))},
+    )

@@ -1,0 +1,78 @@
+"""A run's frozen configuration: what it was made from, decided once."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from smotext_assets.resources import GeneratorResource, Table
+from smotext_assets.storage import Store
+from smotext_core.schemas import RUNS, conform
+from smotext_core.smote import sampling_targets
+
+DEFAULTS: dict[str, Any] = {
+    "seed": 0,
+    "sampling_strategy": "auto",
+    "k_neighbors": 5,
+    "oversample": 1.5,
+}
+
+
+def frozen_run(
+    store: Store,
+    run: str,
+    *,
+    labelled_texts: Table,
+    generator: GeneratorResource,
+    asked: dict[str, Any],
+) -> dict[str, Any]:
+    """The configuration of `run`, frozen by whoever comes first.
+
+    Args:
+        asked: the options of DEFAULTS that were given; None means as frozen, or the default.
+
+    Returns:
+        the options, `wanted` (new rows by slug), `corpus_sha256`, `generator_fingerprint`.
+
+    Raises:
+        ValueError: the run was frozen with other options, another corpus or generator.
+    """
+    given = {name: value for name, value in asked.items() if value is not None}
+    manifest = labelled_texts.manifest()
+    now = {
+        "corpus_sha256": manifest.sha256 if manifest else "",
+        "generator": generator.generator,
+        "generator_fingerprint": generator.fingerprint,
+    }
+    if store.manifest("runs", {"run": run}) is None:
+        train = labelled_texts.read().filter(pl.col("split") == "train")
+        counts = {str(slug): n for slug, n in sorted(train.group_by("slug").len().iter_rows())}
+        options = {**DEFAULTS, **given}
+        wanted = sampling_targets(counts, options["sampling_strategy"])
+        frozen = {**options, **now, "wanted": wanted}
+        row = {
+            **{name: frozen[name] for name in RUNS if name in frozen},
+            "run": run,
+            "sampling_strategy": json.dumps(options["sampling_strategy"]),
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": json.dumps(frozen, sort_keys=True),
+        }
+        store.write("runs", conform(pl.DataFrame([row]), RUNS), {"run": run})
+    # Read back: of two that came at once the later write counts for both.
+    frozen = run_config(store, run)
+    differs = {
+        name: (frozen[name], value)
+        for name, value in {**given, **now}.items()
+        if frozen[name] != value
+    }
+    if differs:
+        told = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in differs.items())
+        raise ValueError(f"the run {run} is frozen and {told}: start a run with another key")
+    return frozen
+
+
+def run_config(store: Store, run: str) -> dict[str, Any]:
+    """The frozen configuration of `run`, as `frozen_run` returned it."""
+    config: dict[str, Any] = json.loads(store.read("runs", {"run": run})["config"][0])
+    return config

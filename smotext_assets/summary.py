@@ -1,0 +1,111 @@
+"""What a run made, for a terminal."""
+
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from smotext_assets.runs import run_config
+from smotext_assets.storage import Store
+from smotext_core.filters import SURPLUS
+from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS
+
+
+def label_counts(store: Store, run: str) -> pl.DataFrame:
+    """Per label of a run: label, real (train texts), wanted, made, refused, main_reason."""
+    wanted = run_config(store, run)["wanted"]
+    corpus = store.read("labelled_texts").filter(pl.col("split") == "train")
+    rows = []
+    for partition in store.partitions("synthetic_table"):
+        if partition["run"] != run:
+            continue
+        slug = partition["label"]
+        real = corpus.filter(pl.col("slug") == slug)
+        made = store.read("synthetic_table", partition).height
+        rejected = store.read("rejected_texts", partition)
+        refused = rejected.filter(~pl.col("reason").is_in(list(SURPLUS)))
+        counts = refused["reason"].value_counts().sort("count", "reason", descending=True)
+        rows.append(
+            (
+                real["label"][0] if real.height else slug,
+                real.height,
+                wanted.get(slug, 0),
+                made,
+                refused.height,
+                counts["reason"][0] if counts.height else None,
+            )
+        )
+    columns = ["label", "real", "wanted", "made", "refused", "main_reason"]
+    return pl.DataFrame(rows, schema=columns, orient="row").sort("real", "label")
+
+
+def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> None:
+    """The run's labels, three new texts with their parents, and where to look next."""
+    if store.manifest("runs", {"run": run}) is None:
+        return
+    table = Table(title=f"run {run}", title_justify="left")
+    for name in ("label", "real", "wanted", "made", "refused candidates", "mostly because"):
+        table.add_column(name, justify="left" if name in ("label", "mostly because") else "right")
+    for cells in label_counts(store, run).iter_rows():
+        table.add_row(*[Text("" if cell is None else str(cell)) for cell in cells])
+    console.print(table)
+    texts = dict(store.read("labelled_texts").select("text_id", "text").iter_rows())
+    for row in _samples(store, run).iter_rows(named=True):
+        console.print(Text(f"\n{row['label']}  ", style="bold") + Text(row["sample_id"], "dim"))
+        console.print(Text(f"  {row['text']}"))
+        for parent, weight in zip(row["parent_ids"], row["weights"], strict=True):
+            console.print(Text(f"  {weight:.2f} × {parent}: {texts[parent]}", style="dim"))
+    card = f"{store.root}/dataset_card/{run}.html"
+    console.print(Text(f"\nrows     {warehouse} (tables synthetic_texts, lineage, rejected_texts)"))
+    console.print(Text(f"card     {card}"))
+    console.print(Text("lineage  make dev, then Assets → View global asset lineage"))
+
+
+def _samples(store: Store, run: str) -> pl.DataFrame:
+    """The closest text of each of the three rarest labels that got rows."""
+    rows = store.read_all("synthetic_table", {"run": run}, schema=SYNTHETIC_TEXTS)
+    rarest = label_counts(store, run).filter(pl.col("made") > 0)["label"].head(3)
+    return pl.concat(
+        [
+            SYNTHETIC_TEXTS.to_frame(),
+            *(
+                rows.filter(pl.col("label") == label)
+                .sort("round_trip_cosine", "sample_id", descending=[True, False])
+                .head(1)
+                for label in rarest
+            ),
+        ]
+    )
+
+
+def print_runs(store: Store, console: Console) -> None:
+    """A line per run: what was frozen, rows wanted, made and refused."""
+    runs = store.partitions("runs")
+    if not runs:
+        console.print(f"{store.root}: no run yet; `smotext run` makes one", markup=False)
+        return
+    table = Table(title=store.root, title_justify="left")
+    for name in ("run", "labels", "wanted", "made", "refused", "seed", "generator", "corpus"):
+        table.add_column(name)
+    manifest = store.manifest("labelled_texts")
+    for partition in runs:
+        run = partition["run"]
+        frozen = run_config(store, run)
+        done = [p for p in store.partitions("synthetic_table") if p["run"] == run]
+        made = store.read_all("synthetic_table", partition, schema=SYNTHETIC_TEXTS).height
+        refused = store.read_all("rejected_texts", partition, schema=REJECTED_TEXTS).height
+        current = manifest is not None and manifest.sha256 == frozen["corpus_sha256"]
+        cells = (
+            run,
+            f"{len(done)} of {len(frozen['wanted'])}",
+            sum(frozen["wanted"].values()),
+            made,
+            refused,
+            frozen["seed"],
+            f"{frozen['generator']} {frozen['generator_fingerprint'][:8]}",
+            "current" if current else "older",
+        )
+        table.add_row(*[Text(str(cell)) for cell in cells])
+    console.print(table)

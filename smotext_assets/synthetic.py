@@ -1,0 +1,220 @@
+"""synthetic_texts and synthetic_table: the candidates that pass, and their publication."""
+
+import base64
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from smotext_assets.partitions import for_each_partition, label_by_run, of_label
+from smotext_assets.resources import (
+    GeneratorResource,
+    StoreResource,
+    Table,
+    Warehouse,
+    column_schema,
+)
+from smotext_assets.runs import run_config
+from smotext_assets.warehouse import refresh_warehouse
+from smotext_core.filters import accept, fit_label_classifier, shortfall
+from smotext_core.pictures import class_map
+from smotext_core.report import markdown_table, sample_table
+from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS
+
+
+class SyntheticTextsConfig(dg.Config):
+    """What a candidate must pass."""
+
+    min_round_trip: float = Field(
+        default=0.3, description="Least cosine of the re-embedded text to its vector."
+    )
+    max_copied_words: int = Field(
+        default=9, description="A run of so many words shared with a real text is a copy."
+    )
+    near_duplicate: float = Field(
+        default=0.8, description="Jaccard similarity of word 3-grams that makes a duplicate."
+    )
+    near_duplicate_cosine: float = Field(
+        default=0.98, description="Cosine to a real text that makes a duplicate."
+    )
+    min_words: int = Field(default=5, description="A shorter text is refused.")
+    check_label: bool = Field(
+        default=True,
+        description="Refuse texts to which a classifier of the real train texts gives another "
+        "label.",
+    )
+
+
+@dg.asset(
+    group_name="texts",
+    kinds={"parquet"},
+    partitions_def=label_by_run,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    metadata={"dagster/column_schema": column_schema(SYNTHETIC_TEXTS)},
+)
+def synthetic_texts(
+    context: dg.AssetExecutionContext,
+    config: SyntheticTextsConfig,
+    decoded_texts: Table,
+    class_pairs: Table,
+    labelled_texts: Table,
+    embeddings: Table,
+    generator: GeneratorResource,
+    store: StoreResource,
+) -> None:
+    """One row per accepted text, with its parents, their weights and its scores.
+
+    Every other candidate is in `rejected_texts`, with the first reason against it.
+    """
+    tables = store.open()
+    corpus = labelled_texts.read().join(
+        embeddings.read_all().select("text_id", "embedding"), on="text_id", how="inner"
+    )
+    train = corpus.filter(pl.col("split") == "train")
+    classifier = fit_label_classifier(
+        train["embedding"].to_numpy(), train["label"].to_list(), seed=0
+    )
+
+    def make(label: str, run: str) -> dict[str, object]:
+        wanted = run_config(tables, run)["wanted"].get(label, 0)
+        pairs = class_pairs.read(label=label, run=run)
+        candidates = decoded_texts.read(label=label, run=run)
+        real = of_label(corpus, label)
+        partition = {"label": label, "run": run}
+
+        def choose() -> tuple[pl.DataFrame, dict[str, str | None]]:
+            if candidates.is_empty():
+                accepted, rejected = SYNTHETIC_TEXTS.to_frame(), REJECTED_TEXTS.to_frame()
+            else:
+                accepted, rejected = accept(
+                    candidates.drop("embedding"),
+                    candidates["embedding"].to_numpy(),
+                    label=real["label"][0],
+                    run=run,
+                    generator=generator.fingerprint,
+                    pairs=pairs,
+                    parent_embeddings=dict(
+                        zip(real["text_id"], real["embedding"].to_numpy(), strict=True)
+                    ),
+                    real_texts=corpus["text"].to_list(),
+                    real_embeddings=corpus["embedding"].to_numpy(),
+                    classifier=classifier,
+                    n_wanted=wanted,
+                    **config.model_dump(),
+                )
+            tables.write("rejected_texts", rejected, partition)
+            return accepted, {"shortfall": shortfall(wanted, accepted, rejected)}
+
+        frame, manifest, _ = tables.write_once(
+            "synthetic_texts",
+            partition,
+            inputs={
+                "candidates": decoded_texts.sha256(**partition),
+                "pairs": class_pairs.sha256(**partition),
+                "corpus": labelled_texts.sha256(),
+                "generator": generator.fingerprint,
+                "wanted": wanted,
+                **config.model_dump(),
+            },
+            make=choose,
+        )
+        rejected = tables.read("rejected_texts", partition)
+        reasons = rejected.group_by("reason").len("rows").sort("rows", "reason", descending=True)
+        return {
+            "dagster/partition_row_count": frame.height,
+            "dagster/uri": f"{tables.root}/{manifest.path}",
+            "wanted": wanted,
+            "shortfall": str(manifest.metadata["shortfall"] or "none"),
+            "rejected": dg.MetadataValue.md(markdown_table(reasons)),
+            "samples": dg.MetadataValue.md(sample_table(frame, corpus.drop("embedding"))),
+            "dagster/column_lineage": _COLUMN_LINEAGE,
+            "map": dg.MetadataValue.md(_picture(real, frame, candidates)),
+        }
+
+    for_each_partition(context, make)
+
+
+_COLUMN_LINEAGE = dg.TableColumnLineage(
+    {
+        "text": [dg.TableColumnDep(dg.AssetKey("decoded_texts"), "text")],
+        "round_trip_cosine": [dg.TableColumnDep(dg.AssetKey("decoded_texts"), "round_trip_cosine")],
+        "parent_ids": [dg.TableColumnDep(dg.AssetKey("class_pairs"), "parent_ids")],
+        "weights": [dg.TableColumnDep(dg.AssetKey("class_pairs"), "weights")],
+        "label": [dg.TableColumnDep(dg.AssetKey("labelled_texts"), "label")],
+    }
+)
+
+
+def _picture(real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFrame) -> str:
+    """The class's map as a Markdown image."""
+    made = accepted.join(candidates, on=["sample_id", "text"], how="left").unique(
+        "sample_id", maintain_order=True
+    )
+    place = {text_id: row for row, text_id in enumerate(real["text_id"])}
+    png = class_map(
+        real["embedding"].to_numpy(),
+        made["embedding"].to_numpy(),
+        parents=[tuple(place[p] for p in ids) for ids in made["parent_ids"].head(4)],
+        title=real["label"][0],
+    )
+    return f"![map](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+@dg.asset(
+    group_name="warehouse",
+    kinds={"duckdb", "parquet"},
+    partitions_def=label_by_run,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    metadata={
+        "dagster/column_schema": column_schema(SYNTHETIC_TEXTS),
+        "dagster/table_name": "synthetic_texts",
+    },
+)
+def synthetic_table(
+    context: dg.AssetExecutionContext,
+    synthetic_texts: Table,
+    store: StoreResource,
+    warehouse: Warehouse,
+) -> None:
+    """One row per accepted text, published: as Parquet, and in the DuckDB warehouse.
+
+    The warehouse is rebuilt in a new file and swapped in; beside `synthetic_texts` it has
+    `lineage`, a row per parent, `rejected_texts`, `labelled_texts` and `runs`.
+    """
+    tables = store.open()
+
+    def make(label: str, run: str) -> dict[str, object]:
+        partition = {"label": label, "run": run}
+        frame, manifest, _ = tables.write_once(
+            "synthetic_table",
+            partition,
+            inputs={"rows": synthetic_texts.sha256(**partition)},
+            make=lambda: (synthetic_texts.read(**partition), {}),
+        )
+        return {
+            "dagster/partition_row_count": frame.height,
+            "dagster/uri": f"{tables.root}/{manifest.path}",
+            "warehouse": dg.MetadataValue.path(str(warehouse.file)),
+        }
+
+    try:
+        for_each_partition(context, make)
+    finally:  # also where a label failed: the others are published
+        rows = refresh_warehouse(tables, warehouse.file)
+        context.log.info(f"{warehouse.file}: {rows}")
+
+
+@dg.asset_check(asset=synthetic_table)
+def samples_are_unique(synthetic_table: Table) -> dg.AssetCheckResult:
+    """No sample is twice in the table, however often partitions were rerun."""
+    samples = synthetic_table.read_all(schema=SYNTHETIC_TEXTS)["sample_id"]
+    twice = samples.len() - samples.n_unique()
+    return dg.AssetCheckResult(passed=twice == 0, metadata={"rows": samples.len(), "twice": twice})
+
+
+@dg.asset_check(asset=synthetic_texts, additional_ins={"labelled_texts": dg.AssetIn()})
+def texts_are_not_copies(synthetic_texts: Table, labelled_texts: Table) -> dg.AssetCheckResult:
+    """No synthetic text equals a text of the corpus."""
+    made = synthetic_texts.read_all(schema=SYNTHETIC_TEXTS)["text"]
+    copies = made.is_in(labelled_texts.read()["text"].implode()).sum()
+    return dg.AssetCheckResult(passed=copies == 0, metadata={"copies": int(copies)})

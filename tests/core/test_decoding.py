@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertLMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from smotext_core.decoding import Decoder, _cache, _pick
+
+EOS, PAD, XRAG = 0, 1, 2
+ENDS = ["stop.", "who?", 'no."', "(yes!)"]
+WORDS = ["<eos>", "<pad>", "<xRAG>", *ENDS, "3.5", *(f"w{i}" for i in range(32))]
+D, MAX_NEW = 12, 24
+VECTORS: NDArray[np.float32] = np.random.default_rng(0).normal(size=(40, D)).astype(
+    np.float32
+) / np.sqrt(D).astype(np.float32)
+SEEDS = list(range(100, 140))
+
+
+def tiny_lm(kind: str) -> Any:
+    torch.manual_seed(0)
+    sizes = {
+        "vocab_size": len(WORDS),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.4,  # large, so that texts differ
+        "bos_token_id": None,
+        "eos_token_id": EOS,
+        "pad_token_id": PAD,
+    }
+    if kind == "llama":
+        return LlamaForCausalLM(LlamaConfig(num_key_value_heads=2, **sizes))
+    dropout = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+    return BertLMHeadModel(BertConfig(is_decoder=True, **dropout, **sizes))
+
+
+def tiny_decoder(kind: str = "bert", **options: Any) -> Decoder:
+    lm = tiny_lm(kind)
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="w0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_special_tokens(WORDS[:3])
+    projector = torch.nn.Sequential(
+        torch.nn.Linear(D, 32), torch.nn.GELU(), torch.nn.Linear(32, 32)
+    )
+    return Decoder(
+        lm,
+        projector,
+        tokenizer,
+        **{
+            "prompt_ids": [XRAG] if kind == "bert" else [9, 10, XRAG, 11],
+            "xrag_token_id": XRAG,
+            "eos_token_id": EOS,
+            "suppress_tokens": [PAD, XRAG],
+            "max_new_tokens": MAX_NEW,
+            "batch_size": 32,
+            **options,
+        },
+    )
+
+
+def plain_text(
+    decoder: Decoder, vector: NDArray[np.float32], *, seed: int, temperature: float, top_k: int
+) -> str:
+    """One row, a full forward pass a token, nothing shared with the decoder but its models."""
+    draws = np.random.Generator(np.random.Philox(key=seed)).random(MAX_NEW)
+    embed, tokens = decoder.lm.get_input_embeddings(), list[int]()
+    while len(tokens) < MAX_NEW:
+        with torch.no_grad():
+            inputs = embed(torch.tensor([[*decoder.prompt_ids, *tokens]]))
+            place = decoder.prompt_ids.index(XRAG)
+            inputs[0, place] = decoder.projector(torch.from_numpy(vector))
+            logits = decoder.lm(inputs_embeds=inputs, use_cache=False).logits[0, -1].double()
+        logits[[PAD, XRAG]] = -np.inf
+        order = np.argsort(-logits.numpy())[:top_k]
+        if temperature == 0:
+            token = int(order[0])
+        else:
+            weights = np.exp((logits.numpy()[order] - logits.max().item()) / temperature)
+            cumulative = np.cumsum(weights) / weights.sum()
+            token = int(order[np.searchsorted(cumulative, draws[len(tokens)], side="right")])
+        if token == EOS:
+            break
+        tokens.append(token)
+    words = [WORDS[token] for token in tokens]
+    if len(words) == MAX_NEW and set(words) & set(ENDS):
+        while words[-1] not in ENDS:
+            words.pop()
+    return " ".join(words)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_sample_greedy_equals_a_plain_loop(kind: str) -> None:
+    decoder = tiny_decoder(kind)
+    texts = decoder.sample(VECTORS[:12], seeds=SEEDS[:12], temperature=0)
+    plain = [plain_text(decoder, v, seed=0, temperature=0, top_k=40) for v in VECTORS[:12]]
+    assert texts == plain
+    assert len(set(texts)) > 6
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_sample_equals_a_plain_loop(kind: str) -> None:
+    decoder = tiny_decoder(kind)
+    texts = decoder.sample(VECTORS, seeds=SEEDS, temperature=1.5, top_k=20)
+    plain = [
+        plain_text(decoder, vector, seed=seed, temperature=1.5, top_k=20)
+        for vector, seed in zip(VECTORS, SEEDS, strict=True)
+    ]
+    assert texts == plain
+    # The texts end early, late and by the limit, so that batches were halved on the way.
+    lengths = sorted(len(text.split()) for text in texts)
+    assert lengths[10] < 15
+    assert lengths[-1] > 20
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("temperature", [0.0, 1.2])
+def test_sample_row_depends_on_its_vector_and_seed_alone(kind: str, temperature: float) -> None:
+    decoder = tiny_decoder(kind)
+    whole = decoder.sample(VECTORS, seeds=SEEDS, temperature=temperature)
+    assert len(whole) == 40 > decoder.batch_size
+    backwards = decoder.sample(VECTORS[::-1], seeds=SEEDS[::-1], temperature=temperature)
+    assert backwards[::-1] == whole
+    some = [3, 38, 17]
+    assert decoder.sample(
+        VECTORS[some], seeds=[SEEDS[row] for row in some], temperature=temperature
+    ) == [whole[row] for row in some]
+    for row in (0, 39):
+        alone = decoder.sample(VECTORS[[row]], seeds=[SEEDS[row]], temperature=temperature)
+        assert alone == [whole[row]]
+    other_size = tiny_decoder(kind, batch_size=10)
+    assert other_size.sample(VECTORS, seeds=SEEDS, temperature=temperature) == whole
+
+
+def test_sample_seeds() -> None:
+    decoder = tiny_decoder()
+    vectors = np.repeat(VECTORS[:1], 20, axis=0)
+    same = decoder.sample(vectors, seeds=[7] * 20, temperature=1.2)
+    assert len(set(same)) == 1
+    assert len(set(decoder.sample(vectors, seeds=range(20), temperature=1.2))) > 15
+    greedy = decoder.sample(vectors, seeds=range(20), temperature=0)
+    assert len(set(greedy)) == 1
+    large = decoder.sample(vectors[:2], seeds=[2**64 - 1, np.uint64(2**64 - 1)], temperature=1.2)
+    assert large[0] == large[1]
+
+
+def test_sample_temperature_of_each_row() -> None:
+    decoder = tiny_decoder()
+    mixed = decoder.sample(VECTORS[:4], seeds=SEEDS[:4], temperature=[0, 1.2, 0, 1.2])
+    greedy = decoder.sample(VECTORS[:4], seeds=SEEDS[:4], temperature=0)
+    warm = decoder.sample(VECTORS[:4], seeds=SEEDS[:4], temperature=1.2)
+    assert mixed == [greedy[0], warm[1], greedy[2], warm[3]]
+    assert greedy != warm
+
+
+def test_sample_never_writes_suppressed_tokens() -> None:
+    suppressed = [PAD, XRAG, *range(20, len(WORDS))]
+    decoder = tiny_decoder(suppress_tokens=suppressed)
+    texts = decoder.sample(VECTORS, seeds=SEEDS, temperature=3.0, top_k=1000)
+    assert {word for text in texts for word in text.split()} <= set(WORDS[3:20])
+    free = tiny_decoder(suppress_tokens=[]).sample(VECTORS, seeds=SEEDS, temperature=3.0)
+    assert {word for text in free for word in text.split()} & set(WORDS[20:])
+
+
+def test_sample_ends_at_eos() -> None:
+    decoder = tiny_decoder()
+    with torch.no_grad():
+        decoder.lm.cls.predictions.bias[EOS] = 1000
+    assert decoder.sample(VECTORS, seeds=SEEDS) == [""] * 40
+    with torch.no_grad():
+        decoder.lm.cls.predictions.bias[EOS] = -1000
+    unending = decoder.sample(VECTORS, seeds=SEEDS, temperature=2.0)
+    whole = [text for text in unending if not set(text.split()) & set(ENDS)]
+    assert {len(text.split()) for text in whole} == {MAX_NEW}
+
+
+def test_sample_cuts_at_the_last_whole_sentence() -> None:
+    decoder = tiny_decoder()
+    with torch.no_grad():
+        decoder.lm.cls.predictions.bias[EOS] = -1000
+    texts = decoder.sample(VECTORS, seeds=SEEDS, temperature=2.0)
+    cut = [text.split() for text in texts if set(text.split()) & set(ENDS)]
+    assert len(cut) > 20
+    assert {words[-1] for words in cut} == set(ENDS)
+    assert any("3.5" in text for text in texts)
+    assert min(map(len, cut)) < MAX_NEW
+
+
+def test_sample_no_vectors() -> None:
+    assert tiny_decoder().sample(np.empty((0, D), dtype=np.float32), seeds=[]) == []
+
+
+def test_sample_reports_progress() -> None:
+    done: list[int] = []
+    tiny_decoder().sample(VECTORS, seeds=SEEDS, progress=done.append)
+    assert done == [32, 8]
+
+
+def test_sample_refuses_bad_vectors() -> None:
+    decoder = tiny_decoder()
+    bad = VECTORS[:4].copy()
+    bad[2, 5] = np.nan
+    with pytest.raises(ValueError, match=r"finite and not zero; 1 are not, the first in row 2"):
+        decoder.sample(bad, seeds=range(4))
+    bad[1] = 0
+    with pytest.raises(ValueError, match=r"2 are not, the first in row 1"):
+        decoder.sample(bad, seeds=range(4))
+    with pytest.raises(ValueError, match=r"shape \(n, 12\) are required, these have \(4, 11\)"):
+        decoder.sample(VECTORS[:4, :11], seeds=range(4))
+    with pytest.raises(ValueError, match=r"these have \(12,\)"):
+        decoder.sample(VECTORS[0], seeds=[1])
+    with pytest.raises(ValueError, match="one seed a vector is required: 4 vectors, 3"):
+        decoder.sample(VECTORS[:4], seeds=range(3))
+    with pytest.raises(ValueError, match="temperature must be finite and at least 0"):
+        decoder.sample(VECTORS[:4], seeds=range(4), temperature=[0, 1, -1, 1])
+
+
+@pytest.mark.parametrize("prompt_ids", [[9, 10], [XRAG, XRAG]])
+def test_decoder_needs_one_xrag_token(prompt_ids: list[int]) -> None:
+    with pytest.raises(ValueError, match="must hold the xRAG token 2 once"):
+        tiny_decoder(prompt_ids=prompt_ids)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_cache_gives_the_logits_of_a_full_pass(kind: str) -> None:
+    lm = tiny_lm(kind).eval()
+    inputs = torch.randn(6, 9, 32)
+    cache, chosen = _cache(9), torch.tensor([4, 0, 5])
+    with torch.inference_mode():
+        full = lm(inputs_embeds=inputs, use_cache=False).logits
+        first = lm(inputs_embeds=inputs[:, :4], past_key_values=cache, use_cache=True).logits
+        assert torch.allclose(first, full[:, :4], atol=1e-4)
+        for at in range(4, 9):
+            if at == 6:
+                cache.batch_select_indices(chosen)
+                inputs, full = inputs[chosen], full[chosen]
+            step = lm(inputs_embeds=inputs[:, at : at + 1], past_key_values=cache, use_cache=True)
+            assert torch.allclose(step.logits[:, 0], full[:, at], atol=1e-4)
+    assert cache.get_seq_length() == 9
+
+
+def test_pick_follows_the_softmax() -> None:
+    n, logits = 20_000, torch.tensor([0.3, -1.0, 2.0, 0.0, 1.5, -0.5])
+    uniform = torch.from_numpy(np.random.default_rng(0).random(n))
+    for temperature, top_k in ((0.7, 6), (1.0, 100), (1.5, 3)):
+        heat = torch.full((n,), temperature)
+        ids = _pick(logits.expand(n, -1), heat, uniform, top_k=top_k).numpy()
+        weights = np.exp(logits.double().numpy() / temperature)
+        weights[np.argsort(-weights)[top_k:]] = 0
+        expected = n * weights / weights.sum()
+        counts = np.bincount(ids, minlength=6)
+        assert counts[expected == 0].sum() == 0
+        drawn = expected > 0
+        chi_square = ((counts - expected)[drawn] ** 2 / expected[drawn]).sum()
+        assert chi_square < 20.5  # the 99.9 % point of 5 degrees of freedom
+
+
+def test_pick_golden() -> None:
+    # Probabilities .5, .3, .2 in the order of likelihood: tokens 1, 0, 2.
+    logits = torch.log(torch.tensor([0.3, 0.5, 0.2])).repeat(6, 1)
+    uniform = torch.tensor([0.0, 0.499, 0.501, 0.799, 0.801, 1 - 2**-53], dtype=torch.float64)
+    warm = torch.ones(6)
+    assert _pick(logits, warm, uniform, top_k=3).tolist() == [1, 1, 0, 0, 2, 2]
+    assert _pick(logits, warm, uniform, top_k=2).tolist() == [1, 1, 1, 0, 0, 0]
+    assert _pick(logits, 0 * warm, uniform, top_k=3).tolist() == [1] * 6
