@@ -18,7 +18,8 @@ from smotext_assets.definitions import dagster_instance, definitions, resources
 from smotext_assets.partitions import labels as label_partitions
 from smotext_assets.partitions import range_tags
 from smotext_assets.partitions import runs as run_partitions
-from smotext_assets.resources import Corpus, GeneratorResource, Progress
+from smotext_assets.resources import Corpus, GeneratorResource, Progress, Table
+from smotext_assets.runs import frozen_run
 from smotext_assets.summary import print_runs, print_summary
 
 _BY_LABEL_AND_RUN = [
@@ -60,13 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_run(commands.add_parser("run", help="corpus in, new rows of the rare classes out"))
     commands.add_parser("status", help="what the store holds, run by run")
     given = parser.parse_args(arguments)
-    tables = resources()["store"].open()
-    if given.command == "status":
-        print_runs(tables, Console())
-        return 0
     try:
+        if given.command == "status":
+            print_runs(resources()["store"].open(), Console())
+            return 0
         return _run(given)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, LookupError, OSError, ImportError) as error:
         _console().print(f"smotext: {error}", markup=False, style="red")
         return 2
 
@@ -128,17 +128,7 @@ def _run(given: argparse.Namespace) -> int:
         generator=given.generator or found["generator"].generator, device=given.device
     )
     found["progress"] = TerminalProgress()
-    pairs = {
-        "seed": given.seed,
-        "sampling_strategy": given.strategy,
-        "totals": given.totals,
-        "k_neighbors": given.k_neighbors,
-        "oversample": given.oversample,
-    }
-    ops = {
-        "class_pairs": {k: v for k, v in pairs.items() if v is not None},
-        "decoded_texts": {"n_candidates": given.candidates},
-    }
+    ops = {"decoded_texts": {"n_candidates": given.candidates}}
     console.print(
         f"run {run}: {found['corpus'].source}, generator {found['generator'].generator} "
         f"(licence: {found['generator'].licence})",
@@ -153,16 +143,31 @@ def _run(given: argparse.Namespace) -> int:
     chosen = given.labels.split(",") if given.labels else slugs
     if unknown := sorted(set(chosen) - set(slugs)):
         raise ValueError(f"--labels: the corpus has {slugs}, not {unknown}")
-    instance.add_dynamic_partitions(str(run_partitions.name), [run])
-    bad = graph.materialize_labels(["embeddings"], slugs, suffix="")
-    bad |= graph.materialize_labels(
-        _BY_LABEL_AND_RUN, [slug for slug in chosen if slug not in bad], suffix=f"|{run}"
+    # first, so that an option that cannot be is one error, not one a label
+    frozen_run(
+        tables,
+        run,
+        labelled_texts=Table(tables, "labelled_texts"),
+        generator=found["generator"],
+        asked={
+            "seed": given.seed,
+            "sampling_strategy": given.totals or given.strategy,
+            "k_neighbors": given.k_neighbors,
+            "oversample": given.oversample,
+        },
     )
-    if set(chosen) - bad.keys():
-        graph.materialize(_BY_RUN, partition_key=run)
-    print_summary(tables, found["warehouse"].file, run, Console())
-    for slug, reason in bad.items():
-        console.print(f"{slug} failed: {reason}", markup=False, style="red")
+    instance.add_dynamic_partitions(str(run_partitions.name), [run])
+    bad: dict[str, str] = {}
+    try:
+        bad |= graph.materialize_labels(["embeddings"], slugs, suffix="")
+        good = [slug for slug in chosen if slug not in bad]
+        bad |= graph.materialize_labels(_BY_LABEL_AND_RUN, good, suffix=f"|{run}")
+        if set(chosen) - bad.keys():
+            bad |= graph.materialize(_BY_RUN, partition_key=run)
+        print_summary(tables, found["warehouse"].file, run, Console())
+    finally:
+        for key, reason in bad.items():
+            console.print(f"{key} failed: {reason}", markup=False, style="red")
     return 1 if bad else 0
 
 

@@ -55,6 +55,12 @@ def decoded_texts(
         pairs = class_pairs.read(label=label, run=run)
         vectors = interpolated_vectors.read(label=label, run=run)
         seed = run_config(tables, run)["seed"]
+        encoder = interpolated_vectors.metadata(label=label, run=run)["encoder"]
+        if encoder != generator.encoder_fingerprint:
+            raise ValueError(
+                f"the vectors are of the encoder {encoder}, the generator {generator.name} decodes "
+                f"those of {generator.encoder_fingerprint}: start a run with another key"
+            )
 
         def decode() -> tuple[pl.DataFrame, dict[str, str]]:
             dimension = vectors["vector"].dtype.size  # type: ignore[attr-defined]

@@ -11,8 +11,9 @@ from smotext_assets.resources import (
     Table,
     Warehouse,
     column_schema,
+    with_vectors,
 )
-from smotext_assets.runs import run_config
+from smotext_assets.runs import frozen_run
 from smotext_assets.storage import JSON
 from smotext_assets.warehouse import refresh_warehouse
 from smotext_core.evaluation import evaluate, verdicts
@@ -60,6 +61,7 @@ def evaluation(
     decoded_texts: Table,
     labelled_texts: Table,
     embeddings: Table,
+    generator: GeneratorResource,
     store: StoreResource,
 ) -> None:
     """One row per classifier, training set, metric and label, with an interval and a verdict.
@@ -68,16 +70,15 @@ def evaluation(
     embedding space, and with the run's synthetic rows, on test texts that had no part in them.
     """
     tables = store.open()
-    corpus = labelled_texts.read().join(
-        embeddings.read_all().select("text_id", "embedding"),
-        on="text_id",
-        how="inner",
-        maintain_order="left",
+    corpus, vectors = with_vectors(
+        labelled_texts.read(), embeddings, encoder=generator.encoder_fingerprint
     )
 
     def make(run: str) -> dict[str, object]:
         rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
-        frozen = run_config(tables, run)
+        frozen = frozen_run(
+            tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
+        )
 
         def score() -> tuple[pl.DataFrame, dict[str, str]]:
             made = _with_vectors(run, rows, decoded_texts)
@@ -100,6 +101,7 @@ def evaluation(
             {"run": run},
             inputs={
                 "corpus": labelled_texts.sha256(),
+                "vectors": vectors,
                 "rows": _shas(synthetic_table, run),
                 "n_seeds": config.n_seeds,
             },
@@ -135,6 +137,7 @@ def privacy_audit(
     decoded_texts: Table,
     labelled_texts: Table,
     embeddings: Table,
+    generator: GeneratorResource,
     store: StoreResource,
 ) -> None:
     """One row per leakage measure of the run: value, threshold, passed or not judged.
@@ -143,11 +146,12 @@ def privacy_audit(
     descends from. A pass is no guarantee.
     """
     tables = store.open()
-    corpus = labelled_texts.read().join(
-        embeddings.read_all().select("text_id", "embedding"), on="text_id", how="inner"
+    corpus, vectors = with_vectors(
+        labelled_texts.read(), embeddings, encoder=generator.encoder_fingerprint
     )
 
     def make(run: str) -> dict[str, object]:
+        frozen_run(tables, run, labelled_texts=labelled_texts, generator=generator, asked={})
         rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
 
         def measure() -> tuple[pl.DataFrame, dict[str, str]]:
@@ -171,7 +175,11 @@ def privacy_audit(
         frame, _, _ = tables.write_once(
             "privacy_audit",
             {"run": run},
-            inputs={"corpus": labelled_texts.sha256(), "rows": _shas(synthetic_table, run)},
+            inputs={
+                "corpus": labelled_texts.sha256(),
+                "vectors": vectors,
+                "rows": _shas(synthetic_table, run),
+            },
             make=measure,
         )
         return {
@@ -207,7 +215,9 @@ def dataset_card(
     tables, corpus = store.open(), labelled_texts.read()
 
     def make(run: str) -> dict[str, object]:
-        frozen = run_config(tables, run)
+        frozen = frozen_run(
+            tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
+        )
         rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
         rejected = tables.read_all("rejected_texts", {"run": run}, schema=REJECTED_TEXTS)
         made = _with_vectors(run, rows, decoded_texts) if rows.height else rows
@@ -223,12 +233,10 @@ def dataset_card(
                 (label, (real["split"] == "train").sum(), wanted, accepted.height, reason)
             )
             if accepted.height:
-                vectors = real.join(
-                    embeddings.read(label=slug), on="text_id", how="left", maintain_order="left"
-                )
+                real, _ = with_vectors(real, embeddings, encoder=generator.encoder_fingerprint)
                 place = {text_id: row for row, text_id in enumerate(real["text_id"])}
                 pictures[label] = class_map(
-                    vectors["embedding"].to_numpy(),
+                    real["embedding"].to_numpy(),
                     accepted["embedding"].to_numpy(),
                     parents=[
                         tuple(place[p] for p in ids) for ids in accepted["parent_ids"].head(4)
@@ -247,7 +255,7 @@ def dataset_card(
             privacy_audit=privacy_audit.read(run=run),
             pictures=pictures,
             generator={
-                "name": generator.generator,
+                "name": generator.name,
                 "licence": generator.licence,
                 "fingerprint": generator.fingerprint,
             },

@@ -6,9 +6,15 @@ import polars as pl
 from pydantic import Field
 
 from smotext_assets.partitions import for_each_partition, label_by_run, of_label
-from smotext_assets.resources import GeneratorResource, StoreResource, Table, column_schema
+from smotext_assets.resources import (
+    GeneratorResource,
+    StoreResource,
+    Table,
+    column_schema,
+    with_vectors,
+)
 from smotext_assets.runs import frozen_run
-from smotext_assets.storage import frame_sha256
+from smotext_assets.storage import JSON, frame_sha256
 from smotext_core.report import markdown_table
 from smotext_core.schemas import CLASS_PAIRS, RUNS, conform, interpolated_schema
 from smotext_core.smote import interpolate, make_pairs
@@ -71,14 +77,21 @@ def class_pairs(
         )
         wanted = frozen["wanted"].get(label, 0)
         n_samples = int(np.ceil(wanted * frozen["oversample"]))
-        train = texts.filter(pl.col("split") == "train").select("text_id")
-        vectors = train.join(embeddings.read(label=label), on="text_id", how="left")
+        train = texts.filter(pl.col("split") == "train")
+        embedded, _ = with_vectors(train, embeddings, encoder=generator.encoder_fingerprint)
+        vectors = embedded.select("text_id", "content_hash", "embedding")
+        if vectors.height < train.height:
+            raise ValueError(
+                f"{vectors.height} of {train.height} train texts have vectors: "
+                f"materialise embeddings, partition {label!r}"
+            )
 
         def pair() -> tuple[pl.DataFrame, dict[str, str | None]]:
+            made_of = embeddings.sha256(label=label)
             if n_samples == 0:
-                return CLASS_PAIRS.to_frame(), {"fallback": None}
+                return CLASS_PAIRS.to_frame(), {"fallback": None, "embeddings": made_of}
             frame, fallback = make_pairs(
-                train["text_id"].to_list(),
+                vectors["text_id"].to_list(),
                 vectors["embedding"].to_numpy(),
                 run=run,
                 label=texts["label"][0],
@@ -87,13 +100,14 @@ def class_pairs(
                 k_neighbors=frozen["k_neighbors"],
                 seed=frozen["seed"],
             )
-            return frame, {"fallback": fallback}
+            return frame, {"fallback": fallback, "embeddings": made_of}
 
         frame, manifest, _ = tables.write_once(
             "class_pairs",
             {"label": label, "run": run},
             inputs={
                 "vectors": frame_sha256(vectors),
+                "embeddings": embeddings.sha256(label=label),
                 "n_samples": n_samples,
                 "k_neighbors": frozen["k_neighbors"],
                 "seed": frozen["seed"],
@@ -148,12 +162,20 @@ def interpolated_vectors(
 
     def make(label: str, run: str) -> dict[str, object]:
         pairs, real = class_pairs.read(label=label, run=run), embeddings.read(label=label)
+        if class_pairs.metadata(label=label, run=run)["embeddings"] != embeddings.sha256(
+            label=label
+        ):
+            raise ValueError(
+                "the pairs were made of other embeddings than there are now: "
+                f"materialise class_pairs, partition '{label}|{run}'"
+            )
+        encoder = {"encoder": embeddings.metadata(label=label)["encoder"]}
 
-        def mix() -> tuple[pl.DataFrame, dict[str, float]]:
+        def mix() -> tuple[pl.DataFrame, dict[str, JSON]]:
             vectors = real["embedding"].to_numpy()
             schema = interpolated_schema(vectors.shape[1])
             if pairs.is_empty():
-                return schema.to_frame(), {}
+                return schema.to_frame(), encoder
             mixed = interpolate(
                 pairs, real["text_id"].to_list(), vectors, restore_norm=restore_norm
             )
@@ -164,7 +186,7 @@ def interpolated_vectors(
                 "mean_norm": float(np.linalg.norm(mixed, axis=1).mean()),
                 "mean_real_norm": float(np.linalg.norm(vectors, axis=1).mean()),
             }
-            return conform(frame, schema), norms
+            return conform(frame, schema), encoder | norms
 
         frame, manifest, _ = tables.write_once(
             "interpolated_vectors",

@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from smotext_assets.storage import Manifest, MissingPartition, Store
+from smotext_assets.storage import JSON, Manifest, MissingPartition, Store
 from smotext_core.xrag import load_generator, manifest_fingerprint, read_manifest
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
 
     generator: str = Field(description="mini, or a generator folder.")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the models run.")
+
+    @property
+    def name(self) -> str:
+        """As configured; of a folder, its name alone."""
+        return Path(self.generator).name
 
     @property
     def fingerprint(self) -> str:
@@ -142,15 +147,49 @@ class Table:
         Raises:
             MissingPartition: there is none.
         """
+        return self._committed(partition).sha256
+
+    def metadata(self, **partition: str) -> dict[str, JSON]:
+        """What its writer told of the committed partition.
+
+        Raises:
+            MissingPartition: there is none.
+        """
+        return self._committed(partition).metadata
+
+    def partitions(self) -> list[dict[str, str]]:
+        return self.store.partitions(self.name)
+
+    def _committed(self, partition: dict[str, str]) -> Manifest:
         manifest = self.manifest(**partition)
         if manifest is None:
             raise MissingPartition(
                 f"{self.name} has no partition {partition or '(whole table)'}: materialise it first"
             )
-        return manifest.sha256
+        return manifest
 
-    def partitions(self) -> list[dict[str, str]]:
-        return self.store.partitions(self.name)
+
+def with_vectors(
+    texts: pl.DataFrame, embeddings: Table, *, encoder: str
+) -> tuple[pl.DataFrame, dict[str, JSON]]:
+    """The rows of `texts` that this encoder has embedded, in their order, with `embedding`.
+
+    The store may hold vectors of labels that left the corpus, of other encoders, and of other texts
+    under the same ids; they do not count. With the rows comes the sha256 of each partition used.
+    """
+    parts, used = [], {}
+    for slug in texts["slug"].unique().sort():
+        manifest = embeddings.manifest(label=slug)
+        if manifest is not None and manifest.metadata["encoder"] == encoder:
+            parts.append(embeddings.read(label=slug).with_columns(slug=pl.lit(slug)))
+            used[slug] = manifest.sha256
+    if not parts:
+        raise MissingPartition(
+            f"no label has vectors of the encoder {encoder}: materialise embeddings first"
+        )
+    keys = ["slug", "text_id", "content_hash"]
+    found = texts.join(pl.concat(parts), on=keys, how="inner", maintain_order="left")
+    return found, dict(used)
 
 
 class TableIOManager(dg.ConfigurableIOManager):

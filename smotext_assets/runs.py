@@ -27,7 +27,7 @@ def frozen_run(
     generator: GeneratorResource,
     asked: dict[str, Any],
 ) -> dict[str, Any]:
-    """The configuration of `run`, frozen by whoever comes first.
+    """The configuration of `run`, frozen by whoever comes first, and that it still holds.
 
     Args:
         asked: the options of DEFAULTS that were given; None means as frozen, or the default.
@@ -42,19 +42,24 @@ def frozen_run(
     manifest = labelled_texts.manifest()
     now = {
         "corpus_sha256": manifest.sha256 if manifest else "",
-        "generator": generator.generator,
         "generator_fingerprint": generator.fingerprint,
     }
     if store.manifest("runs", {"run": run}) is None:
         train = labelled_texts.read().filter(pl.col("split") == "train")
         counts = {str(slug): n for slug, n in sorted(train.group_by("slug").len().iter_rows())}
         options = {**DEFAULTS, **given}
-        wanted = sampling_targets(counts, options["sampling_strategy"])
-        frozen = {**options, **now, "wanted": wanted}
+        if options["k_neighbors"] < 1 or not 0 < options["oversample"] < float("inf"):
+            raise ValueError(
+                "k_neighbors must be at least 1 and oversample above 0, got "
+                f"{options['k_neighbors']} and {options['oversample']}"
+            )
+        strategy = options["sampling_strategy"]
+        wanted = sampling_targets(counts, strategy)
+        frozen = {**options, **now, "generator": generator.name, "wanted": wanted}
         row = {
             **{name: frozen[name] for name in RUNS if name in frozen},
             "run": run,
-            "sampling_strategy": json.dumps(options["sampling_strategy"]),
+            "sampling_strategy": strategy if isinstance(strategy, str) else json.dumps(strategy),
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": json.dumps(frozen, sort_keys=True),
         }

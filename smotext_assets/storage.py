@@ -136,6 +136,8 @@ class Store:
     ) -> tuple[pl.DataFrame, Manifest, bool]:
         """The partition, from `make` unless it was committed from the same `inputs` before.
 
+        A partition that was damaged since is made again.
+
         Args:
             inputs: all that decides the content: sha256 of upstream partitions, configuration.
             make: returns the frame and the manifest's metadata.
@@ -145,9 +147,12 @@ class Store:
         """
         canonical = json.dumps({"table": table, **inputs}, sort_keys=True, allow_nan=False)
         fingerprint = hashlib.sha256(canonical.encode()).hexdigest()
-        manifest = self.manifest(table, partition)
-        if manifest is not None and manifest.fingerprint == fingerprint:
-            return self.read(table, partition), manifest, False
+        try:
+            manifest = self.manifest(table, partition)
+            if manifest is not None and manifest.fingerprint == fingerprint:
+                return self.read(table, partition), manifest, False
+        except (ValueError, FileNotFoundError) as error:
+            _log.warning("%s is made again: %s", _folder(table, partition), error)
         frame, metadata = make()
         manifest = self.write(table, frame, partition, fingerprint=fingerprint, metadata=metadata)
         return frame, manifest, True

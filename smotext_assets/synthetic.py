@@ -13,8 +13,9 @@ from smotext_assets.resources import (
     Table,
     Warehouse,
     column_schema,
+    with_vectors,
 )
-from smotext_assets.runs import run_config
+from smotext_assets.runs import frozen_run
 from smotext_assets.warehouse import refresh_warehouse
 from smotext_core.filters import accept, fit_label_classifier, shortfall
 from smotext_core.pictures import class_map
@@ -67,8 +68,8 @@ def synthetic_texts(
     Every other candidate is in `rejected_texts`, with the first reason against it.
     """
     tables = store.open()
-    corpus = labelled_texts.read().join(
-        embeddings.read_all().select("text_id", "embedding"), on="text_id", how="inner"
+    corpus, vectors = with_vectors(
+        labelled_texts.read(), embeddings, encoder=generator.encoder_fingerprint
     )
     train = corpus.filter(pl.col("split") == "train")
     classifier = fit_label_classifier(
@@ -76,7 +77,10 @@ def synthetic_texts(
     )
 
     def make(label: str, run: str) -> dict[str, object]:
-        wanted = run_config(tables, run)["wanted"].get(label, 0)
+        frozen = frozen_run(
+            tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
+        )
+        wanted = frozen["wanted"].get(label, 0)
         pairs = class_pairs.read(label=label, run=run)
         candidates = decoded_texts.read(label=label, run=run)
         real = of_label(corpus, label)
@@ -112,6 +116,7 @@ def synthetic_texts(
                 "candidates": decoded_texts.sha256(**partition),
                 "pairs": class_pairs.sha256(**partition),
                 "corpus": labelled_texts.sha256(),
+                "vectors": vectors,
                 "generator": generator.fingerprint,
                 "wanted": wanted,
                 **config.model_dump(),

@@ -134,8 +134,8 @@ def train(
     """Train from the shards in `data`, or go on from the checkpoint in `out`.
 
     The learning rate depends on the step and `steps` alone: a run may be stopped and resumed, also
-    with other `steps` where time runs short. `out/log.jsonl` gets a line a checkpoint: step, tokens,
-    seconds, training and held-out NLL per token.
+    with other `steps` where time runs short. `out/log.jsonl` gets a line a checkpoint: step,
+    tokens, seconds, training and held-out NLL per token.
     """
     import torch
     from tokenizers import Tokenizer
@@ -239,6 +239,42 @@ def _batches(
                 yield vectors[batches[b]], [ids[i] for i in batches[b]]
 
 
+def write_trained(out: Path, folder: Path, *, encoder_folder: Path) -> None:
+    """Write the last checkpoint in `out` as a generator folder."""
+    import torch
+    from tokenizers import Tokenizer
+
+    from smotext_core.embedding import Embedder
+    from smotext_core.xrag import write_generator
+
+    tokenizer: Any = Tokenizer.from_file(str(out / "tokenizer.json"))
+    lm, projector = warm_start(tokenizer, encoder_folder)
+    model = torch.nn.ModuleDict({"lm": lm, "projector": projector})
+    saved = torch.load(out / "checkpoint.pt", weights_only=True)
+    model.load_state_dict(saved["model"])
+    embedder = Embedder(encoder_folder)
+    manifest = {
+        "name": "xrag-mini",
+        "licence": "Apache-2.0 (weights trained on CC BY-SA 3.0 and CC0 text)",
+        "encoder": {
+            "name": "sentence-transformers/all-MiniLM-L6-v2",
+            "fingerprint": embedder.fingerprint,
+            "dimension": embedder.dimension,
+            "normalized": embedder.normalized,
+            "max_tokens": 256,
+        },
+        "prompt": {
+            "ids": [XRAG],
+            "xrag_token_id": XRAG,
+            "eos_token_id": EOS,
+            "suppress_tokens": [PAD, XRAG],
+            "max_new_tokens": MAX_TOKENS,
+        },
+        "training": {"steps": saved["state"]["step"], "tokens": saved["state"]["tokens"]},
+    }
+    write_generator(folder, lm=lm, projector=projector, tokenizer=tokenizer, manifest=manifest)
+
+
 def main() -> None:
     """Command line of the recipe."""
     from smotext_core.embedding import minilm_folder
@@ -248,6 +284,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="checkpoint and log")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--write", type=Path, help="then write this generator folder")
     given = parser.parse_args()
     train(
         given.data,
@@ -256,6 +293,8 @@ def main() -> None:
         steps=given.steps,
         batch_size=given.batch_size,
     )
+    if given.write:
+        write_trained(given.out, given.write, encoder_folder=minilm_folder())
 
 
 if __name__ == "__main__":

@@ -75,8 +75,8 @@ def test_train_lowers_the_loss(shards: Path, trained: tuple[Path, list[Any]]) ->
     assert before.keys() == {"people_nll", "others_nll"}
     for name, nll in before.items():
         assert log[-1][name] < 0.5 * nll
-        assert log[0][name] > log[1][name] > log[2][name]
-    assert log[-1]["train_nll"] < log[0]["train_nll"]
+        assert nll > log[0][name] > 1.5 * log[-1][name]
+    assert log[1]["train_nll"] < log[0]["train_nll"]  # the running mean starts anew at 40
 
 
 def test_train_resumes_from_its_checkpoint(
@@ -107,8 +107,13 @@ def test_learning_rate_schedule() -> None:
     def rate(step: int) -> float:
         return learning_rate(step, steps=1000, peak=2.0)
 
-    assert [rate(step) for step in (0, 49, 99, 100, 500, 800)] == [0.02, 1, 2, 2, 2, 2]
-    assert [rate(step) for step in (850, 900, 1000, 1001)] == [1.5, 1, 0, 0]
+    assert [rate(step) for step in (0, 49, 99)] == [0.02, 1, 2]
+    # 2 (.05 + .95 (1 + cos(pi step / 1000)) / 2); it ends at a twentieth of the peak
+    assert [rate(step) for step in (250, 500, 1000, 1200)] == pytest.approx(
+        [1.7217514, 1.05, 0.1, 0.1]
+    )
+    rates = [rate(step) for step in range(100, 1001)]
+    assert rates == sorted(rates, reverse=True)
     assert learning_rate(0, steps=3, peak=1.0) == 0.01
 
 

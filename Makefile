@@ -1,0 +1,41 @@
+# Every target sets up what it needs in .venv; nothing is installed twice.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export DAGSTER_HOME := $(CURDIR)
+# Offline by design: no model is looked up on a hub.
+export HF_HUB_OFFLINE := 1
+
+.PHONY: demo test dev check bench clean
+
+demo: .venv/run.stamp  ## the whole graph on the notes that come with smotext
+	$(BIN)/smotext run clinic_notes --run demo
+
+dev: .venv/run.stamp  ## the Dagster UI on http://127.0.0.1:3000
+	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/dev.stamp  ## ratios, also as lines of benchmarks/results.jsonl
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## forget every run; the environment stays
+	rm -rf .smotext
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "smotext needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,ui]'
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,ui,dev]'
+	touch $@
