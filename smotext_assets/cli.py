@@ -30,6 +30,7 @@ _BY_LABEL_AND_RUN = [
     "synthetic_table",
 ]
 _BY_RUN = ["evaluation", "privacy_audit", "dataset_card"]
+_INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 class TerminalProgress(Progress):
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_runs(resources()["store"].open(), Console())
             return 0
         return _run(given)
+    except KeyboardInterrupt:
+        _console().print("smotext: interrupted; the same command with --run KEY goes on from there")
+        return 130
     except (ValueError, LookupError, OSError, ImportError) as error:
         _console().print(f"smotext: {error}", markup=False, style="red")
         return 2
@@ -191,6 +195,7 @@ class _Graph:
 
         Raises:
             ValueError: a failure that is not of some partitions alone.
+            KeyboardInterrupt: Dagster was interrupted, which it records as a failure.
         """
         self.console.print(f"{', '.join(names)} …", highlight=False)
         result = self.job.execute_in_process(
@@ -207,6 +212,8 @@ class _Graph:
         if result.success:
             return {}
         failures = [e.step_failure_data for e in result.all_node_events if e.is_step_failure]
+        if any(f.error and f.error.cls_name in _INTERRUPTS for f in failures):
+            raise KeyboardInterrupt
         failed: dict[str, str] = {}
         for failure in failures:
             data = failure.user_failure_data

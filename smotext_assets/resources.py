@@ -183,12 +183,13 @@ def with_vectors(
         if manifest is not None and manifest.metadata["encoder"] == encoder:
             parts.append(embeddings.read(label=slug).with_columns(slug=pl.lit(slug)))
             used[slug] = manifest.sha256
-    if not parts:
-        raise MissingPartition(
-            f"no label has vectors of the encoder {encoder}: materialise embeddings first"
-        )
     keys = ["slug", "text_id", "content_hash"]
-    found = texts.join(pl.concat(parts), on=keys, how="inner", maintain_order="left")
+    if parts:
+        found = texts.join(pl.concat(parts), on=keys, how="inner", maintain_order="left")
+    if not parts or found.is_empty():
+        raise MissingPartition(
+            f"none of these texts has a vector of the encoder {encoder}: materialise embeddings"
+        )
     return found, dict(used)
 
 

@@ -47,7 +47,8 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
         return
     table = Table(title=f"run {run}", title_justify="left")
     for name in ("label", "real", "wanted", "made", "refused candidates", "mostly because"):
-        table.add_column(name, justify="left" if name in ("label", "mostly because") else "right")
+        left = name in ("label", "mostly because")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
     for cells in label_counts(store, run).iter_rows():
         table.add_row(*[Text("" if cell is None else str(cell)) for cell in cells])
     console.print(table)
@@ -58,9 +59,12 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
         for parent, weight in zip(row["parent_ids"], row["weights"], strict=True):
             console.print(Text(f"  {weight:.2f} × {parent}: {texts[parent]}", style="dim"))
     card = f"{store.root}/dataset_card/{run}.html"
-    console.print(Text(f"\nrows     {warehouse} (tables synthetic_texts, lineage, rejected_texts)"))
-    console.print(Text(f"card     {card}"))
-    console.print(Text("lineage  make dev, then Assets → View global asset lineage"))
+    for line in (  # whole, so that a path can be copied
+        f"\nrows     {warehouse} (tables synthetic_texts, lineage, rejected_texts)",
+        f"card     {card}",
+        "lineage  make dev, then Assets → View global asset lineage",
+    ):
+        console.print(Text(line), soft_wrap=True)
 
 
 def _samples(store: Store, run: str) -> pl.DataFrame:
@@ -88,7 +92,7 @@ def print_runs(store: Store, console: Console) -> None:
         return
     table = Table(title=store.root, title_justify="left")
     for name in ("run", "labels", "wanted", "made", "refused", "seed", "generator", "corpus"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     manifest = store.manifest("labelled_texts")
     for partition in runs:
         run = partition["run"]

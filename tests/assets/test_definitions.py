@@ -1,0 +1,214 @@
+"""The code location: what Dagster sees of it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from smotext_assets.definitions import definitions, defs, resources
+from smotext_core.schemas import SYNTHETIC_TEXTS
+
+LABEL = "label"
+RUN = "run"
+
+# asset: group, partitioned by, pools, kinds, parents
+ASSETS = {
+    "raw_corpus": ("corpus", (), set(), {"parquet"}, set()),
+    "labelled_texts": ("corpus", (), set(), {"parquet"}, {"raw_corpus"}),
+    "embeddings": ("vectors", (LABEL,), {"gpu"}, {"parquet", "torch"}, {"labelled_texts"}),
+    "class_pairs": (
+        "vectors",
+        (LABEL, RUN),
+        set(),
+        {"parquet"},
+        {"labelled_texts", "embeddings"},
+    ),
+    "interpolated_vectors": (
+        "vectors",
+        (LABEL, RUN),
+        set(),
+        {"parquet"},
+        {"class_pairs", "embeddings"},
+    ),
+    "decoded_texts": (
+        "texts",
+        (LABEL, RUN),
+        {"gpu"},
+        {"parquet", "torch"},
+        {"class_pairs", "interpolated_vectors"},
+    ),
+    "synthetic_texts": (
+        "texts",
+        (LABEL, RUN),
+        set(),
+        {"parquet"},
+        {"decoded_texts", "class_pairs", "labelled_texts", "embeddings"},
+    ),
+    "synthetic_table": (
+        "warehouse",
+        (LABEL, RUN),
+        set(),
+        {"duckdb", "parquet"},
+        {"synthetic_texts"},
+    ),
+    "evaluation": (
+        "evidence",
+        (RUN,),
+        set(),
+        {"parquet", "scikitlearn"},
+        {"synthetic_table", "decoded_texts", "labelled_texts", "embeddings"},
+    ),
+    "privacy_audit": (
+        "evidence",
+        (RUN,),
+        set(),
+        {"parquet"},
+        {"synthetic_table", "decoded_texts", "labelled_texts", "embeddings"},
+    ),
+    "dataset_card": (
+        "evidence",
+        (RUN,),
+        set(),
+        {"html", "markdown"},
+        {
+            "synthetic_table",
+            "decoded_texts",
+            "labelled_texts",
+            "embeddings",
+            "evaluation",
+            "privacy_audit",
+        },
+    ),
+}
+CHECKS = {
+    ("labelled_texts", "splits_share_no_document"),
+    ("embeddings", "embeddings_are_finite"),
+    ("class_pairs", "pairs_share_label"),
+    ("synthetic_texts", "texts_are_not_copies"),
+    ("synthetic_table", "samples_are_unique"),
+    ("privacy_audit", "leak_measures_are_not_red"),
+}
+NAMES = {"smotext_label": LABEL, "smotext_run": RUN}
+
+
+def dimensions(definition: dg.PartitionsDefinition | None) -> tuple[str, ...]:
+    if definition is None:
+        return ()
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return tuple(
+            NAMES[str(d.partitions_def.name)]  # type: ignore[attr-defined]
+            for d in definition.partitions_defs
+        )
+    assert isinstance(definition, dg.DynamicPartitionsDefinition)
+    return (NAMES[str(definition.name)],)
+
+
+def test_definitions_are_the_graph_of_the_design() -> None:
+    graph = defs.resolve_asset_graph()
+    found = {}
+    for spec in defs.resolve_all_asset_specs():
+        node = graph.get(spec.key)
+        found[spec.key.to_user_string()] = (
+            spec.group_name,
+            dimensions(spec.partitions_def),
+            set(node.pools or ()),
+            set(spec.kinds),
+            {dep.asset_key.to_user_string() for dep in spec.deps},
+        )
+    assert found == ASSETS
+    checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
+    assert checks == CHECKS
+
+
+def test_definitions_partitioned_assets_backfill_in_a_single_run() -> None:
+    graph = defs.resolve_asset_graph()
+    for name, (_, partitioned_by, *_) in ASSETS.items():
+        policy = graph.get(dg.AssetKey(name)).backfill_policy
+        assert (policy == dg.BackfillPolicy.single_run()) == bool(partitioned_by), name
+
+
+def test_definitions_every_asset_tells_its_grain_and_its_columns() -> None:
+    for spec in defs.resolve_all_asset_specs():
+        name = spec.key.to_user_string()
+        if name == "dataset_card":
+            assert (spec.description or "").startswith("The run on one page")
+            continue
+        assert (spec.description or "").startswith("One row per "), name
+        schema = spec.metadata["dagster/column_schema"]
+        assert schema.columns, name
+    of_table = next(s for s in defs.resolve_all_asset_specs() if "synthetic_table" in s.key.path)
+    columns = of_table.metadata["dagster/column_schema"].columns
+    assert [column.name for column in columns] == list(SYNTHETIC_TEXTS)
+
+
+def test_definitions_quarantine_vectors_and_candidates() -> None:
+    marked = {s.key.path[-1] for s in defs.resolve_all_asset_specs() if "quarantined" in s.metadata}
+    assert marked == {"embeddings", "class_pairs", "interpolated_vectors", "decoded_texts"}
+
+
+def test_definitions_load_and_every_job_resolves() -> None:
+    dg.Definitions.validate_loadable(definitions(resources()))
+
+
+IMPORT = """
+import json, resource, sys
+import smotext_assets.definitions
+heavy = ["torch", "transformers", "sklearn", "matplotlib", "boto3", "datasketch", "scipy"]
+print(json.dumps([
+    [name for name in heavy if name in sys.modules],
+    resource.getrusage(resource.RUSAGE_SELF).ru_utime,
+]))
+"""
+
+
+def test_definitions_import_is_light(tmp_path: Path) -> None:
+    environment = {**os.environ, "SMOTEXT_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    heavy, cpu_s = json.loads(done.stdout)
+    assert heavy == []
+    assert cpu_s < 3
+    assert list(tmp_path.iterdir()) == []  # an import leaves nothing behind
+
+
+def test_resources_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("HOME", "STORE", "WAREHOUSE", "CORPUS", "GENERATOR"):
+        monkeypatch.delenv(f"SMOTEXT_{name}", raising=False)
+    found = resources()
+    assert found["store"].root == ".smotext/store"
+    assert found["io_manager"].store.root == ".smotext/store"
+    assert found["warehouse"].path == ".smotext/warehouse.duckdb"
+    assert found["corpus"].source == "clinic_notes"
+    assert found["generator"].generator == "mini"
+
+    monkeypatch.setenv("SMOTEXT_HOME", str(tmp_path))
+    found = resources()
+    assert found["store"].open().root == str(tmp_path / "store")
+    assert found["warehouse"].file == tmp_path / "warehouse.duckdb"
+
+    monkeypatch.setenv("SMOTEXT_STORE", "s3://bucket/prefix")
+    monkeypatch.setenv("SMOTEXT_WAREHOUSE", str(tmp_path / "elsewhere.duckdb"))
+    monkeypatch.setenv("SMOTEXT_CORPUS", "notes.csv")
+    monkeypatch.setenv("SMOTEXT_GENERATOR", "xrag-7b")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    found = resources()
+    assert found["store"].root == found["io_manager"].store.root == "s3://bucket/prefix"
+    assert found["store"].endpoint_url == "http://127.0.0.1:9"
+    assert found["store"].region_name == "eu-west-1"
+    assert found["warehouse"].file == tmp_path / "elsewhere.duckdb"
+    assert found["corpus"].source == "notes.csv"
+    assert found["generator"].generator == "xrag-7b"
