@@ -105,6 +105,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--k-neighbors", type=int)
     parser.add_argument("--oversample", type=float, help="samples made per row wanted")
     parser.add_argument("--candidates", type=int, default=8, help="texts decoded per sample")
+    parser.add_argument("--temperature", type=float, default=0.5, help="of the sampled candidates")
 
 
 def _totals(text: str) -> dict[str, int]:
@@ -132,7 +133,8 @@ def _run(given: argparse.Namespace) -> int:
         generator=given.generator or found["generator"].generator, device=given.device
     )
     found["progress"] = TerminalProgress()
-    ops = {"decoded_texts": {"n_candidates": given.candidates}}
+    decoding = {"n_candidates": given.candidates, "temperature": given.temperature}
+    ops = {"decoded_texts": decoding}
     console.print(
         f"run {run}: {found['corpus'].source}, generator {found['generator'].generator} "
         f"(licence: {found['generator'].licence})",

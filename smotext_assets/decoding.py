@@ -25,7 +25,7 @@ class DecodedTextsConfig(dg.Config):
     n_candidates: int = Field(
         default=8, ge=1, description="Texts decoded per vector; the filters keep the closest."
     )
-    temperature: float = Field(default=0.7, gt=0, description="Of the sampled candidates.")
+    temperature: float = Field(default=0.5, gt=0, description="Of the sampled candidates.")
 
 
 @dg.asset(

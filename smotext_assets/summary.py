@@ -46,7 +46,7 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
     if store.manifest("runs", {"run": run}) is None:
         return
     table = Table(title=f"run {run}", title_justify="left")
-    for name in ("label", "real", "wanted", "made", "refused candidates", "mostly because"):
+    for name in ("label", "real", "wanted", "made", "refused", "mostly because"):
         left = name in ("label", "mostly because")
         table.add_column(name, justify="left" if left else "right", overflow="fold")
     for cells in label_counts(store, run).iter_rows():

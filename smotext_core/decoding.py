@@ -74,7 +74,7 @@ class Decoder:
         vectors: NDArray[np.float32],
         *,
         seeds: Sequence[int],
-        temperature: float | Sequence[float] = 0.7,
+        temperature: float | Sequence[float] = 0.5,
         top_k: int = 40,
         progress: Callable[[int], None] | None = None,
     ) -> list[str]:

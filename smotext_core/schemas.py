@@ -147,9 +147,7 @@ def interpolated_schema(dimension: int) -> pl.Schema:
 
 def decoded_schema(dimension: int) -> pl.Schema:
     """Candidates with the vectors of their texts, which the filters compare."""
-    return pl.Schema(
-        [*DECODED_TEXTS.items(), ("embedding", pl.Array(pl.Float32(), dimension))]
-    )
+    return pl.Schema([*DECODED_TEXTS.items(), ("embedding", pl.Array(pl.Float32(), dimension))])
 
 
 def conform(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:

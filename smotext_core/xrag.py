@@ -69,7 +69,7 @@ class Generator:
         *,
         seeds: Sequence[int],
         n_candidates: int,
-        temperature: float = 0.7,
+        temperature: float = 0.5,
         progress: Callable[[int], None] | None = None,
     ) -> Candidates:
         """`n_candidates` texts a vector with their round-trip cosines, the closest first.
@@ -195,7 +195,10 @@ def load_generator(generator: str = "mini", *, device: Literal["cpu", "cuda"] = 
     import torch
     from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    quiet: Any = transformers_logging.disable_progress_bar
+    quiet()  # it would draw one for each of a dozen megabytes
     embedder = Embedder(
         minilm_folder(), max_tokens=manifest["encoder"]["max_tokens"], device=device
     )

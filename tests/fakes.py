@@ -94,7 +94,7 @@ class FakeGenerator:
         *,
         seeds: Sequence[int],
         n_candidates: int,
-        temperature: float = 0.7,
+        temperature: float = 0.5,
         progress: Callable[[int], None] | None = None,
     ) -> Candidates:
         """The closest candidate first; a row depends on its vector and seed.
@@ -141,7 +141,7 @@ class FakeGenerator:
         rngs = [np.random.Generator(np.random.Philox(key=int(seed))) for seed in seeds]
         noise = np.stack([rng.random((n_candidates, len(words))) for rng in rngs])
         lengths = np.stack([rng.integers(8, 21, n_candidates) for rng in rngs])
-        scores = fit[:, None] + 0.35 * temperature * fit.max(axis=1)[:, None, None] * noise
+        scores = fit[:, None] + 0.5 * temperature * fit.max(axis=1)[:, None, None] * noise
         order = np.argsort(-scores, axis=2, kind="stable")[:, :, :20]  # (n, c, 20)
         return [
             [
