@@ -29,7 +29,7 @@ def test_decoded_texts_are_about_their_vectors() -> None:
     vectors = generator.encode(texts)
     found = generator.decode_candidates(vectors, seeds=range(12), n_candidates=4)
     best = found.cosines[:, 0]
-    # .53 with eight candidates over many notes; a text of another note is at .15
+    # .53 with eight candidates over many notes; a text of another note is at .20
     strangers = (found.embeddings[:, 0] * np.roll(vectors, 1, axis=0)).sum(axis=1)
     assert best.mean() > 0.4
     assert best.mean() > strangers.mean() + 0.2
