@@ -1,5 +1,6 @@
 """The two dimensions, label and run, and the one loop over a run's partitions."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ def for_each_partition(
 ) -> None:
     """Call `make(label=…, run=…)`, of the dimensions the asset has, for every partition asked for.
 
-    `make` commits the partition to the store and returns its metadata. A partition that raises
+    `make` commits the partition to the store and returns its metadata, to which the seconds it took
+    are added. A partition that raises
     does not stop the others: at the end the good ones are recorded as materialised and the run
     fails, naming the bad ones. (A range run is one step. Were it to return, Dagster would mark all
     its partitions as materialised.)
@@ -32,8 +34,10 @@ def for_each_partition(
     good: dict[str, Mapping[str, Any]] = {}
     bad: dict[str, Exception] = {}
     for key in context.partition_keys:
+        began = time.perf_counter()
         try:
-            good[key] = make(**_dimensions(context, key))
+            metadata = make(**_dimensions(context, key))
+            good[key] = {**metadata, "seconds": round(time.perf_counter() - began, 2)}
         except Exception as error:  # whatever it is, it is this partition's alone
             context.log.exception(f"partition {key} failed")
             bad[key] = error
