@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import dagster as dg
+from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -36,9 +37,13 @@ _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 class TerminalProgress(Progress):
     """Bars in a terminal, lines elsewhere."""
 
+    descriptor: int = Field(
+        description="Of the terminal: a copy of 2, which Dagster redirects to its log in a step."
+    )
+
     @contextmanager
     def track(self, context: dg.AssetExecutionContext, what: str, total: int) -> Iterator[Any]:
-        console = _console()
+        console = Console(file=os.fdopen(self.descriptor, "w", closefd=False), soft_wrap=True)
         if not console.is_terminal:
             with super().track(context, what, total) as advance:
                 yield advance
@@ -132,7 +137,7 @@ def _run(given: argparse.Namespace) -> int:
     found["generator"] = GeneratorResource(
         generator=given.generator or found["generator"].generator, device=given.device
     )
-    found["progress"] = TerminalProgress()
+    found["progress"] = TerminalProgress(descriptor=os.dup(2))
     decoding = {"n_candidates": given.candidates, "temperature": given.temperature}
     ops = {"decoded_texts": decoding}
     console.print(

@@ -89,7 +89,7 @@ class Generator:
         texts: list[list[str]] = []
         cosines = np.empty((len(vectors), n_candidates), dtype=np.float32)
         embeddings = np.empty((len(vectors), n_candidates, self.dimension), dtype=np.float32)
-        block = max(1, 8 * self.decoder.batch_size // n_candidates)
+        block = max(1, self.decoder.batch_size // n_candidates)
         for at in range(0, len(vectors), block):
             chunk = vectors[at : at + block]
             drawn = self.decoder.sample(
