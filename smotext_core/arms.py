@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from smotext_core.neighbors import unit
+
 SUBSAMPLE = 0.8
 MAX_TERMS = 20_000
 MAX_SPAN = 1000  # rows up to which a fit moves to the span of its rows
@@ -174,9 +176,3 @@ def codes(labels: pl.Series, names: list[str]) -> NDArray[np.int64]:
 
 def _join(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate([np.empty(0, dtype=np.int64), *parts])
-
-
-def unit(vectors: NDArray[Any]) -> NDArray[Any]:
-    """Rows at unit norm, so that one grid of C fits every encoder; a zero row stays zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), dtype=np.float32)

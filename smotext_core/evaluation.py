@@ -27,7 +27,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from smotext_core.arms import codes, designs, unit
+from smotext_core.arms import codes, designs
+from smotext_core.neighbors import unit
 from smotext_core.schemas import EVALUATION, conform
 
 ARMS = ("real", "class_weight", "oversample", "smote", "smotext")
