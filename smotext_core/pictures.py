@@ -272,8 +272,8 @@ def _plain(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _png(figure: Figure) -> bytes:
-    """Drawn by Agg, 48 colours, and no metadata: matplotlib would write its version."""
+def _png(figure: Figure, *, colors: int = 48) -> bytes:
+    """Drawn by Agg, few colours, and no metadata: matplotlib would write its version."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -283,5 +283,5 @@ def _png(figure: Figure) -> bytes:
         canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
-    image.quantize(48, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    image.quantize(colors, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
