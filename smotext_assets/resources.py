@@ -15,6 +15,8 @@ from smotext_assets.storage import JSON, Manifest, MissingPartition, Store
 from smotext_core.xrag import load_generator, manifest_fingerprint, read_manifest
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
     from smotext_core.xrag import Generator
 
 
@@ -22,8 +24,9 @@ class Corpus(dg.ConfigurableResource["Corpus"]):
     """Where the labelled texts come from."""
 
     source: str = Field(
-        description="A .csv, .jsonl or .parquet file by path or s3:// address; clinic_notes, the "
-        "notes that come with smotext; 20newsgroups; or hf:NAME, a Hugging Face dataset."
+        description="A .csv, .jsonl or .parquet file by path or s3:// address; a folder or "
+        "s3://bucket/prefix/ of such files; clinic_notes, the notes that come with smotext; "
+        "20newsgroups; or hf:NAME, a Hugging Face dataset."
     )
     text: str = Field(default="text", description="The column of texts.")
     label: str = Field(default="label", description="The column of labels.")
@@ -43,19 +46,31 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
     def open(self) -> Store:
         if not self.root.startswith("s3://"):
             return Store(self.root)
-        from dagster_aws.s3 import S3Resource  # boto3: only where the store is a bucket
-
-        s3 = S3Resource(endpoint_url=self.endpoint_url, region_name=self.region_name)
-        return Store(self.root, client=s3.get_client())
+        return Store(self.root, client=self._client())
 
     def open_bytes(self, address: str) -> bytes:
         """The object at s3://bucket/key."""
-        from dagster_aws.s3 import S3Resource
-
         bucket, _, key = address.removeprefix("s3://").partition("/")
-        s3 = S3Resource(endpoint_url=self.endpoint_url, region_name=self.region_name)
-        data: bytes = s3.get_client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        data: bytes = self._client().get_object(Bucket=bucket, Key=key)["Body"].read()
         return data
+
+    def list_objects(self, address: str) -> dict[str, str]:
+        """Size and ETag of each object directly below s3://bucket/prefix/, by its last name."""
+        bucket, _, prefix = address.removeprefix("s3://").partition("/")
+        pages = self._client().get_paginator("list_objects_v2")
+        return {
+            item["Key"].removeprefix(prefix): f"{item['Size']}:{item['ETag']}"
+            for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+            for item in page.get("Contents", [])
+        }
+
+    def _client(self) -> "S3Client":
+        from dagster_aws.s3 import S3Resource  # boto3: only where something is in a bucket
+
+        client: S3Client = S3Resource(
+            endpoint_url=self.endpoint_url, region_name=self.region_name
+        ).get_client()
+        return client
 
 
 class Warehouse(dg.ConfigurableResource["Warehouse"]):
@@ -71,8 +86,12 @@ class Warehouse(dg.ConfigurableResource["Warehouse"]):
 class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
     """The encoder and decoder. Loaded once a process, when a partition first needs it."""
 
-    generator: str = Field(description="mini, or a generator folder.")
+    generator: str = Field(description="mini, xrag-7b, xrag-moe, or a generator folder.")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the models run.")
+    workspace: str = Field(
+        default=".smotext/generators",
+        description="A local folder of checkpoints of adaptation and of copies of what is adapted",
+    )
 
     @property
     def name(self) -> str:
@@ -87,6 +106,13 @@ class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
     @property
     def encoder_fingerprint(self) -> str:
         return str(read_manifest(self.generator)["encoder"]["fingerprint"])
+
+    @property
+    def models(self) -> tuple[str, str]:
+        """The names of the encoder and of the language model."""
+        manifest = read_manifest(self.generator)
+        lm = manifest.get("lm") or {"name": manifest["name"]}
+        return str(manifest["encoder"]["name"]), str(lm["name"])
 
     @property
     def licence(self) -> str:

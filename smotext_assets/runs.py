@@ -1,15 +1,17 @@
 """A run's frozen configuration: what it was made from, decided once."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
 
+from smotext_assets.generator import generator_in_use
 from smotext_assets.resources import GeneratorResource, Table
 from smotext_assets.storage import Store
 from smotext_core.schemas import RUNS, conform
-from smotext_core.smote import sampling_targets
+from smotext_core.targets import sampling_targets
 
 DEFAULTS: dict[str, Any] = {
     "seed": 0,
@@ -33,29 +35,30 @@ def frozen_run(
         asked: the options of DEFAULTS that were given; None means as frozen, or the default.
 
     Returns:
-        the options, `wanted` (new rows by slug), `corpus_sha256`, `generator_fingerprint`.
+        the options, `wanted` (new rows by slug), `corpus_sha256`, `generator_fingerprint`,
+        `generator_licence`.
 
     Raises:
-        ValueError: the run was frozen with other options, another corpus or generator.
+        ValueError: the run was frozen with other options, another corpus or generator; the
+            generator was adapted to another corpus.
     """
     given = {name: value for name, value in asked.items() if value is not None}
-    manifest = labelled_texts.manifest()
+    manifest, used = labelled_texts.manifest(), generator_in_use(store, generator)
+    if used.fault:
+        raise ValueError(used.fault)
     now = {
         "corpus_sha256": manifest.sha256 if manifest else "",
-        "generator_fingerprint": generator.fingerprint,
+        "generator_fingerprint": used.fingerprint,
     }
     if store.manifest("runs", {"run": run}) is None:
-        train = labelled_texts.read().filter(pl.col("split") == "train")
-        counts = {str(slug): n for slug, n in sorted(train.group_by("slug").len().iter_rows())}
-        options = {**DEFAULTS, **given}
-        if options["k_neighbors"] < 1 or not 0 < options["oversample"] < float("inf"):
-            raise ValueError(
-                "k_neighbors must be at least 1 and oversample above 0, got "
-                f"{options['k_neighbors']} and {options['oversample']}"
-            )
+        options = run_options(labelled_texts.read(), asked)
         strategy = options["sampling_strategy"]
-        wanted = sampling_targets(counts, strategy)
-        frozen = {**options, **now, "generator": generator.name, "wanted": wanted}
+        frozen = {
+            **options,
+            **now,
+            "generator": used.name,
+            "generator_licence": generator.licence,
+        }
         row = {
             **{name: frozen[name] for name in RUNS if name in frozen},
             "run": run,
@@ -75,6 +78,23 @@ def frozen_run(
         told = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in differs.items())
         raise ValueError(f"the run {run} is frozen and {told}: start a run with another key")
     return frozen
+
+
+def run_options(corpus: pl.DataFrame, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a new run and `wanted`, new rows by slug.
+
+    Raises:
+        ValueError: an option that cannot be.
+    """
+    train = corpus.filter(pl.col("split") == "train")
+    counts = {str(slug): n for slug, n in sorted(train.group_by("slug").len().iter_rows())}
+    options = {**DEFAULTS, **{name: value for name, value in asked.items() if value is not None}}
+    if options["k_neighbors"] < 1 or not 0 < options["oversample"] < float("inf"):
+        raise ValueError(
+            "k_neighbors must be at least 1 and oversample above 0, got "
+            f"{options['k_neighbors']} and {options['oversample']}"
+        )
+    return {**options, "wanted": sampling_targets(counts, options["sampling_strategy"])}
 
 
 def run_config(store: Store, run: str) -> dict[str, Any]:

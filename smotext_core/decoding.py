@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,26 +15,18 @@ if TYPE_CHECKING:
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?=\s|$)")
 
 
-class Candidates(NamedTuple):
-    """Texts decoded for n vectors, c a vector, the closest first."""
-
-    texts: list[list[str]]
-    cosines: NDArray[np.float32]  # (n, c), of the re-embedded texts to their vectors
-    embeddings: NDArray[np.float32]  # (n, c, d), the re-embedded texts
-
-
 class Decoder:
     """Samples texts for vectors, each row from a random stream of its own.
 
-    Every prompt is the same pieces of text around one vector, so all rows have one length and no
-    padding is needed. Rows are worked on in batches of exactly `batch_size`, then of halves of it
-    as rows finish: matrix shapes never depend on how many rows were asked for, so a row's text
-    does not either.
+    Rows are worked on in batches of `batch_size`, or of a half, a quarter … of it as rows finish
+    or where there are fewer: matrices come in few shapes, for which processors round alike, so
+    that a row's text does not depend on the others. Where memory runs out, `batch_size` is halved
+    for good; on hardware whose rounding depends on the shape of a matrix that can change a text.
 
     Args:
-        lm: a causal language model of transformers.
+        lm: a causal language model of transformers; a quantised one stays where it was loaded.
         projector: maps (n, d) vectors to (n, hidden) token embeddings.
-        tokenizer: of the `tokenizers` package.
+        tokenizer: of the package `tokenizers` or sentencepiece: `decode` makes text of ids.
         prompt_ids: the prompt's token ids, exactly one of them `xrag_token_id`.
         suppress_tokens: ids that are never generated.
     """
@@ -49,19 +42,15 @@ class Decoder:
         eos_token_id: int,
         suppress_tokens: Sequence[int] = (),
         max_new_tokens: int = 96,
-        batch_size: int = 128,
+        batch_size: int = 256,
         device: str = "cpu",
     ) -> None:
-        if list(prompt_ids).count(xrag_token_id) != 1:
-            raise ValueError(
-                f"the prompt must hold the xRAG token {xrag_token_id} once, "
-                f"it is {list(prompt_ids)}"
-            )
-        self.lm = lm.to(device).eval()
+        quantized = getattr(lm, "hf_quantizer", None) is not None
+        self.lm = (lm if quantized else lm.to(device)).eval()
         self.projector = projector.to(device).eval()
         self.tokenizer = tokenizer
-        self.prompt_ids = list(prompt_ids)
         self.xrag_token_id = xrag_token_id
+        self.prompt_ids = self._checked(prompt_ids)
         self.eos_token_id = eos_token_id
         self.suppress_tokens = list(suppress_tokens)
         self.max_new_tokens = max_new_tokens
@@ -76,44 +65,122 @@ class Decoder:
         seeds: Sequence[int],
         temperature: float | Sequence[float] = 0.5,
         top_k: int = 40,
+        prompts: Sequence[Sequence[int]] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[str]:
-        """One text a vector.
+        """One text a vector; see `sample_tokens`."""
+        tokens = self.sample_tokens(
+            vectors,
+            seeds=seeds,
+            temperature=temperature,
+            top_k=top_k,
+            prompts=prompts,
+            progress=progress,
+        )
+        return [self.text(row) for row in tokens]
+
+    def sample_tokens(
+        self,
+        vectors: NDArray[np.float32],
+        *,
+        seeds: Sequence[int],
+        temperature: float | Sequence[float] = 0.5,
+        top_k: int = 40,
+        prompts: Sequence[Sequence[int]] | None = None,
+        prefixes: Sequence[Sequence[int]] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[list[int]]:
+        """The token ids of one text a vector, without the end token.
 
         Args:
             vectors: (n, d), finite, not zero.
             seeds: n non-negative integers; a row's text depends on its vector and seed alone.
             temperature: one for all, or one a row; 0 takes the likeliest token.
             top_k: tokens sampled from.
+            prompts: token ids of each row's prompt, where it is not `prompt_ids`. Shorter ones are
+                padded on the left.
+            prefixes: token ids each row begins with; the others follow. They count as new tokens.
             progress: called with the number of rows just done.
 
         Raises:
-            ValueError: vectors of another width, not finite or zero; seeds of another length;
-                a negative temperature.
+            ValueError: vectors of another width, not finite or zero; seeds, prompts or prefixes
+                of another length; a negative temperature; a prompt without its xRAG token; a
+                prefix that leaves no room for a token.
+            MemoryError: one row alone does not fit.
         """
+        import torch
+
         vectors = checked_vectors(vectors, self.dimension)
         heat = np.broadcast_to(np.asarray(temperature, dtype=np.float32), (len(vectors),))
         if not (np.isfinite(heat) & (heat >= 0)).all():
             raise ValueError(f"temperature must be finite and at least 0, got {temperature}")
         if len(seeds) != len(vectors):
             raise ValueError(f"one seed a vector is required: {len(vectors)} vectors, {len(seeds)}")
-        texts: list[str] = []
-        for at in range(0, len(vectors), self.batch_size):
+        if prompts is None:
+            prompts = [self.prompt_ids] * len(vectors)
+        elif len(prompts) != len(vectors):
+            raise ValueError(f"{len(vectors)} vectors need as many prompts, got {len(prompts)}")
+        prompts = [self._checked(prompt) for prompt in prompts]
+        if prefixes is None:
+            prefixes = [()] * len(vectors)
+        elif len(prefixes) != len(vectors):
+            raise ValueError(f"{len(vectors)} vectors need as many prefixes, got {len(prefixes)}")
+        forced = np.full((len(vectors), self.max_new_tokens), -1, dtype=np.int64)
+        for row, prefix in enumerate(prefixes):
+            if len(prefix) >= self.max_new_tokens:
+                raise ValueError(
+                    f"a prefix must be shorter than {self.max_new_tokens} tokens, "
+                    f"that of row {row} has {len(prefix)}"
+                )
+            forced[row, : len(prefix)] = prefix
+        found: list[list[int]] = []
+        while len(found) < len(vectors):
+            at = len(found)
             rows = range(at, min(at + self.batch_size, len(vectors)))
+            size = self.batch_size
+            while size > 8 and size // 2 >= len(rows):
+                size //= 2
             # Fill the last batch with copies of its first row.
-            filled = [*rows, *[at] * (self.batch_size - len(rows))]
+            filled = [*rows, *[at] * (size - len(rows))]
             draws = np.stack([_uniforms(seeds[row], self.max_new_tokens) for row in filled])
-            ids = self._generate(vectors[filled], heat[filled], draws, top_k=top_k)
-            texts += [self._text(tokens) for tokens in ids[: len(rows)]]
+            tokens = [prompts[row] for row in filled]
+            try:
+                ids = self._generate(
+                    vectors[filled], heat[filled], draws, tokens, forced[filled], top_k=top_k
+                )
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise MemoryError(
+                        "no memory left to decode one row: another device, or a smaller or "
+                        "quantised model"
+                    ) from error
+                self.batch_size = size // 2
+                warnings.warn(
+                    f"no memory left to decode {size} rows at once: going on with "
+                    f"{self.batch_size}",
+                    stacklevel=2,
+                )
+                continue
+            found += ids[: len(rows)]
             if progress is not None:
                 progress(len(rows))
-        return texts
+        return found
+
+    def _checked(self, prompt: Sequence[int]) -> list[int]:
+        if list(prompt).count(self.xrag_token_id) != 1:
+            raise ValueError(
+                f"the prompt must hold the xRAG token {self.xrag_token_id} once, "
+                f"it is {list(prompt)}"
+            )
+        return list(prompt)
 
     def _generate(
         self,
         vectors: NDArray[np.float32],
         temperature: NDArray[np.float32],
         draws: NDArray[np.float64],
+        prompts: list[list[int]],
+        forced: NDArray[np.int64],
         *,
         top_k: int,
     ) -> list[list[int]]:
@@ -122,18 +189,26 @@ class Decoder:
         with torch.inference_mode():
             heat = torch.from_numpy(temperature.copy()).to(self.device)
             uniform = torch.from_numpy(draws).to(self.device)
+            given = torch.from_numpy(forced).to(self.device)  # -1: to be sampled
             # One row more than there are: closed places write there.
             history = torch.full((len(vectors) + 1, self.max_new_tokens), -1, device=self.device)
             row_of = torch.arange(len(vectors), device=self.device)  # batch place -> row
             open_ = torch.ones(len(vectors), dtype=torch.bool, device=self.device)
-            cache = _cache(len(self.prompt_ids) + self.max_new_tokens)
-            step_input = self._prompt(torch.from_numpy(vectors).to(self.device))
+            width = max(map(len, prompts))
+            cache = _cache(width + self.max_new_tokens)
+            step_input = self._prompt(torch.from_numpy(vectors).to(self.device), prompts)
+            padding = torch.tensor([width - len(prompt) for prompt in prompts], device=self.device)
+            padded = bool(padding.any())
             embed = self.lm.get_input_embeddings()
             for step in range(self.max_new_tokens):
-                output = self.lm(inputs_embeds=step_input, past_key_values=cache, use_cache=True)
+                seen = _seen(padding, width, step) if padded else {}
+                output = self.lm(
+                    inputs_embeds=step_input, past_key_values=cache, use_cache=True, **seen
+                )
                 logits = output.logits[:, -1].float()  # (batch, vocab)
                 logits[:, self.suppress_tokens] = -torch.inf
                 tokens = _pick(logits, heat[row_of], uniform[row_of, step], top_k=top_k)
+                tokens = torch.where(given[row_of, step] < 0, tokens, given[row_of, step])
                 open_ &= tokens != self.eos_token_id
                 history[torch.where(open_, row_of, len(vectors)), step] = tokens
                 n_open = int(open_.sum())
@@ -144,32 +219,46 @@ class Decoder:
                     keep = torch.argsort(~open_, stable=True)[: len(open_) // 2]
                     cache.batch_select_indices(keep)
                     tokens, open_, row_of = tokens[keep], open_[keep], row_of[keep]
+                    padding = padding[keep]
                 step_input = embed(tokens)[:, None]
         return [[token for token in row if token >= 0] for row in history[:-1].tolist()]
 
-    def _prompt(self, vectors: Any) -> Any:
-        """Prompt embeddings (n, length, hidden) with the projected vectors in their place."""
+    def _prompt(self, vectors: Any, prompts: list[list[int]]) -> Any:
+        """Prompt embeddings (n, width, hidden) with the projected vectors in their places."""
         import torch
 
-        embed = self.lm.get_input_embeddings()
-        ids = torch.tensor(self.prompt_ids, device=self.device)
-        prompt = embed(ids).expand(len(vectors), -1, -1).clone()
+        width = max(map(len, prompts))
+        filled = [[self.eos_token_id] * (width - len(prompt)) + prompt for prompt in prompts]
+        places = [row.index(self.xrag_token_id) for row in filled]
+        prompt = self.lm.get_input_embeddings()(torch.tensor(filled, device=self.device))
         weight = next(self.projector.parameters())
         projected = self.projector(vectors.to(weight.dtype)).to(prompt.dtype)
-        prompt[:, self.prompt_ids.index(self.xrag_token_id)] = projected
+        prompt[torch.arange(len(places)), torch.tensor(places)] = projected
         return prompt
 
-    def _text(self, tokens: list[int]) -> str:
-        text = " ".join(self.tokenizer.decode(tokens).split())
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of sampled tokens; one cut short by the limit ends with a whole sentence."""
+        text = " ".join(self.tokenizer.decode(list(tokens)).split())
         if len(tokens) < self.max_new_tokens:
             return text
-        # Cut short by the limit: end with the last whole sentence, if there is one.
         ends = [match.end() for match in _SENTENCE_END.finditer(text)]
         return text[: ends[-1]] if ends else text
 
 
 def _uniforms(seed: int, n: int) -> NDArray[np.float64]:
     return np.random.Generator(np.random.Philox(key=seed)).random(n)
+
+
+def _seen(padding: Any, width: int, step: int) -> dict[str, Any]:
+    """What `step` may look at, behind `padding` (n,) tokens on the left, and where it stands."""
+    import torch
+
+    places = torch.arange(width + step, device=padding.device)
+    new = places[-1:] if step else places
+    return {
+        "attention_mask": (places >= padding[:, None]).long(),
+        "position_ids": (new - padding[:, None]).clamp(min=0),
+    }
 
 
 def _pick(logits: Any, temperature: Any, uniform: Any, *, top_k: int) -> Any:

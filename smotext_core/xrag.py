@@ -5,8 +5,10 @@
     projector.safetensors  Linear, GELU, Linear from the encoder's dimension to the model's
     tokenizer.json
 
-The projector reads the vectors of one encoder only (xRAG issue 10), so the manifest names it and
-a folder whose encoder is not the one at hand is refused. Only safetensors are read.
+Where the manifest names a language model under "lm", that model's files lie elsewhere. The
+published pairs (`published.py`) are a manifest alone. The projector reads the vectors of one
+encoder only (xRAG issue 10), so the manifest names it and another one at hand is refused.
+No code of a model is run: weights are safetensors, or `.bin` files that hold nothing but weights.
 """
 
 from __future__ import annotations
@@ -20,8 +22,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from smotext_core.decoding import Candidates, Decoder, checked_vectors
-from smotext_core.embedding import Embedder, file_sha256, minilm_folder
+from smotext_core.checkpoints import (
+    check_cached,
+    checkpoint_fingerprint,
+    file_sha256,
+    model_folder,
+    read_tokenizer,
+)
+from smotext_core.decoding import Decoder, checked_vectors
+from smotext_core.embedding import Embedder
+from smotext_core.loading import load_causal_lm, load_projector, read_weights
+from smotext_core.published import (
+    PUBLISHED,
+    prompt_ids,
+    prompt_tokenizer,
+    published_manifest,
+    published_projector,
+)
+from smotext_core.search import Candidates, search
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,57 +88,29 @@ class Generator:
         seeds: Sequence[int],
         n_candidates: int,
         temperature: float = 0.5,
+        rounds: int = 1,
         progress: Callable[[int], None] | None = None,
     ) -> Candidates:
         """`n_candidates` texts a vector with their round-trip cosines, the closest first.
 
-        One candidate is the likeliest text, the others are sampled at `temperature`. A row's texts
-        depend on its vector and seed alone. `progress` is called with vectors just done.
+        One candidate is the likeliest text, the others are sampled at `temperature`, in `rounds`
+        parts of which the later ones vary the closest text so far (see `search.search`). A row's
+        texts depend on its vector and seed alone. `progress` is called with vectors just done.
 
         Raises:
             ValueError: vectors of another width, not finite or zero; as many seeds as vectors
                 or a candidate are missing.
         """
-        vectors = checked_vectors(vectors, self.dimension)
-        if n_candidates < 1:
-            raise ValueError(f"n_candidates must be at least 1, got {n_candidates}")
-        if len(seeds) != len(vectors):
-            raise ValueError(f"{len(vectors)} vectors need as many seeds, got {len(seeds)}")
-        texts: list[list[str]] = []
-        cosines = np.empty((len(vectors), n_candidates), dtype=np.float32)
-        embeddings = np.empty((len(vectors), n_candidates, self.dimension), dtype=np.float32)
-        block = max(1, self.decoder.batch_size // n_candidates)
-        for at in range(0, len(vectors), block):
-            chunk = vectors[at : at + block]
-            drawn = self.decoder.sample(
-                np.repeat(chunk, n_candidates, axis=0),
-                seeds=[
-                    candidate_seed(seed, c)
-                    for seed in seeds[at : at + block]
-                    for c in range(n_candidates)
-                ],
-                temperature=[0.0, *[temperature] * (n_candidates - 1)] * len(chunk),
-            )
-            encoded = self.encode(drawn).reshape(len(chunk), n_candidates, -1)
-            unit = encoded / np.linalg.norm(encoded, axis=2, keepdims=True)
-            target = chunk / np.linalg.norm(chunk, axis=1, keepdims=True)
-            cosine = (unit.astype(np.float64) * target[:, None]).sum(axis=2)  # (rows, c)
-            order = np.argsort(-cosine, axis=1, kind="stable")
-            rows = slice(at, at + len(chunk))
-            cosines[rows] = np.take_along_axis(cosine, order, axis=1)
-            embeddings[rows] = np.take_along_axis(encoded, order[:, :, None], axis=1)
-            texts += [
-                [drawn[row * n_candidates + c] for c in places]
-                for row, places in enumerate(order.tolist())
-            ]
-            if progress is not None:
-                progress(len(chunk))
-        return Candidates(texts, cosines, embeddings)
-
-
-def candidate_seed(seed: int, candidate: int) -> int:
-    """The stream of one candidate of the sample whose seed is `seed`."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{candidate}".encode()).digest()[:8], "big")
+        return search(
+            self.decoder,
+            self.encode,
+            checked_vectors(vectors, self.dimension),
+            seeds=seeds,
+            n_candidates=n_candidates,
+            temperature=temperature,
+            rounds=rounds,
+            progress=progress,
+        )
 
 
 def manifest_fingerprint(manifest: dict[str, Any]) -> str:
@@ -131,38 +121,55 @@ def manifest_fingerprint(manifest: dict[str, Any]) -> str:
 def write_generator(
     folder: Path,
     *,
-    lm: Any,
+    lm: Any | None,
     projector: Any,
     tokenizer: Any,
     manifest: dict[str, Any],
 ) -> None:
-    """Write a generator folder, weights in half precision, the manifest last."""
+    """Write a generator folder, weights in half precision, the manifest last.
+
+    Args:
+        lm: the language model to write, or None where `manifest` names one under "lm".
+    """
     import torch
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    # A copy: the caller may go on training his.
-    copy.deepcopy(lm).to(torch.float16).save_pretrained(folder)
+    names = ["projector.safetensors", "tokenizer.json"]
+    if lm is None:
+        named = manifest["lm"]
+        at = model_folder(named["name"], named.get("revision"))
+        manifest = {**manifest, "lm": {**named, "fingerprint": checkpoint_fingerprint(at)}}
+    else:
+        # A copy: the caller may go on training his.
+        copy.deepcopy(lm).to(torch.float16).save_pretrained(folder)
+        (folder / "generation_config.json").unlink(missing_ok=True)
+        names = list(_FILES)
     weights = {k: v.to(torch.float16).contiguous() for k, v in projector.state_dict().items()}
     save_file(weights, folder / "projector.safetensors")
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "generation_config.json").unlink(missing_ok=True)
-    hashes = {name: file_sha256(folder / name) for name in _FILES}
+    hashes = {name: file_sha256(folder / name) for name in names}
     text = json.dumps({**manifest, "sha256": hashes}, indent=2) + "\n"
     (folder / "generator.json").write_text(text)
 
 
-def read_manifest(generator: str) -> dict[str, Any]:
-    """The manifest of `mini` or of a generator folder; needs no torch.
+def read_manifest(generator: str, *, download: bool = False) -> dict[str, Any]:
+    """The manifest of `mini`, a published pair or a generator folder; needs no torch.
+
+    Args:
+        download: fetch the weights of a published pair where they are not cached.
 
     Raises:
-        ValueError: there is no such generator, or its manifest is damaged.
+        ValueError: there is no such generator, its manifest is damaged, or the weights of a
+            published pair are not cached.
     """
-    folder = MINI_FOLDER if generator == "mini" else Path(generator)
-    path = folder / "generator.json"
+    if generator in PUBLISHED:
+        return published_manifest(generator, download=download)
+    path = _folder(generator) / "generator.json"
     if not path.is_file():
         raise ValueError(
-            f"a generator is 'mini' or a folder with a generator.json; {generator!r} is neither"
+            f"a generator is 'mini', {', '.join(map(repr, PUBLISHED))} or a folder with a "
+            f"generator.json; {generator!r} is none of them"
         )
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
@@ -174,54 +181,67 @@ def read_manifest(generator: str) -> dict[str, Any]:
     return manifest
 
 
-def load_generator(generator: str = "mini", *, device: Literal["cpu", "cuda"] = "cpu") -> Generator:
-    """Load `mini`, the embedded default, or a generator folder.
+def _folder(generator: str) -> Path:
+    return MINI_FOLDER if generator == "mini" else Path(generator)
+
+
+def load_generator(
+    generator: str = "mini", *, device: Literal["cpu", "cuda"] = "cpu", dtype: str | None = None
+) -> Generator:
+    """Load `mini`, the embedded default, a published pair, or a generator folder.
+
+    A published pair that is not cached is downloaded.
+
+    Args:
+        dtype: what the models compute in; float32, of a language model kept elsewhere bfloat16 on
+            a GPU.
 
     Raises:
         ValueError: no such generator, a file whose sha256 is not the manifest's, an encoder that
             is not the one the projector was trained on, projector weights of another shape.
-        ImportError: the extra `models` is not installed.
+        ImportError: the extra `models` is not installed, or bitsandbytes is asked for and missing.
     """
-    manifest = read_manifest(generator)
-    folder = MINI_FOLDER if generator == "mini" else Path(generator)
-    for name in _FILES:
-        found = file_sha256(folder / name) if (folder / name).is_file() else "no file"
-        expected = manifest["sha256"].get(name)
-        if found != expected:
-            raise ValueError(
-                f"{folder / name} should have the sha256 {expected}, "
-                f"it has {found}: the generator is damaged or half written, copy it again"
-            )
+    manifest = read_manifest(generator, download=True)
+    folder, named, prompt = _folder(generator), manifest.get("lm"), manifest["prompt"]
+    _check_files(folder, manifest, required=() if named else _FILES)
     import torch
-    from tokenizers import Tokenizer
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
     quiet: Any = transformers_logging.disable_progress_bar
     quiet()  # it would draw one for each of a dozen megabytes
-    embedder = Embedder(
-        minilm_folder(), max_tokens=manifest["encoder"]["max_tokens"], device=device
-    )
-    expected = manifest["encoder"]["fingerprint"]
-    if embedder.fingerprint != expected:
-        raise ValueError(
-            f"the projector of {folder} reads vectors of the encoder {expected} "
-            f"({manifest['encoder']['name']}); the encoder here is {embedder.fingerprint}"
-        )
-    lm: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
-    projector = _projector(
-        folder / "projector.safetensors",
-        dimension=embedder.dimension,
-        hidden=lm.config.hidden_size,
-    )
-    prompt = manifest["prompt"]
+    dtype = dtype or ("bfloat16" if named and device == "cuda" else "float32")
+    embedder = _encoder(generator, manifest["encoder"], device=device, dtype=dtype)
+    lm_folder = folder
+    if named:
+        lm_folder = model_folder(named["name"], named.get("revision"))
+        check_cached(lm_folder)
+        found = checkpoint_fingerprint(lm_folder)
+        if found != named.get("fingerprint", found):
+            raise ValueError(
+                f"the generator {generator} was made with the language model "
+                f"{named['fingerprint']} ({named['name']}); the one here is {found}"
+            )
+    quantization = named.get("quantization") if named else None
+    lm = load_causal_lm(lm_folder, device=device, dtype=dtype, quantization=quantization)
+    if "projector.safetensors" in manifest["sha256"]:
+        source, weights = folder, read_weights(folder / "projector.safetensors")
+    else:
+        source, weights = lm_folder, published_projector(lm_folder)
+    hidden = lm.get_input_embeddings().embedding_dim
+    projector = load_projector(weights, dimension=embedder.dimension, hidden=hidden, source=source)
+    if "template" in prompt:
+        xrag = prompt["xrag_token_id"]
+        ids = prompt_ids(prompt["template"], lm_folder, xrag_token_id=xrag)
+        tokenizer = prompt_tokenizer(lm_folder)
+    else:
+        ids = prompt["ids"]
+        at = folder if "tokenizer.json" in manifest["sha256"] else lm_folder
+        tokenizer = read_tokenizer(at)
     decoder = Decoder(
         lm,
-        projector,
-        Tokenizer.from_file(str(folder / "tokenizer.json")),
-        prompt_ids=prompt["ids"],
+        projector.to(getattr(torch, dtype)),
+        tokenizer,
+        prompt_ids=ids,
         xrag_token_id=prompt["xrag_token_id"],
         eos_token_id=prompt["eos_token_id"],
         suppress_tokens=prompt["suppress_tokens"],
@@ -231,22 +251,31 @@ def load_generator(generator: str = "mini", *, device: Literal["cpu", "cuda"] = 
     return Generator(manifest, embedder, decoder)
 
 
-def _projector(path: Path, *, dimension: int, hidden: int) -> Any:
-    import torch
-    from safetensors.torch import load_file
+def _check_files(folder: Path, manifest: dict[str, Any], *, required: Sequence[str]) -> None:
+    for name in sorted({*required, *manifest["sha256"]}):
+        if Path(name).name != name:
+            raise ValueError(f"a generator's files lie in its folder, {name!r} does not")
+        found = file_sha256(folder / name) if (folder / name).is_file() else "no file"
+        expected = manifest["sha256"].get(name)
+        if found != expected:
+            raise ValueError(
+                f"{folder / name} should have the sha256 {expected}, "
+                f"it has {found}: the generator is damaged or half written, copy it again"
+            )
 
-    weights = load_file(path)
-    expected = {
-        "0.weight": (hidden, dimension),
-        "0.bias": (hidden,),
-        "2.weight": (hidden, hidden),
-        "2.bias": (hidden,),
-    }
-    found = {name: tuple(weight.shape) for name, weight in weights.items()}
-    if found != expected:
-        raise ValueError(f"{path} should hold the weights {expected}, it holds {found}")
-    projector = torch.nn.Sequential(
-        torch.nn.Linear(dimension, hidden), torch.nn.GELU(), torch.nn.Linear(hidden, hidden)
+
+def _encoder(generator: str, entry: dict[str, Any], *, device: str, dtype: str) -> Embedder:
+    embedder = Embedder(
+        model_folder(entry["name"], entry.get("revision")),
+        max_tokens=entry["max_tokens"],
+        pooling=entry.get("pooling", "mean"),
+        normalized=entry["normalized"],
+        device=device,
+        dtype=dtype,
     )
-    projector.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    return projector
+    if embedder.fingerprint != entry["fingerprint"]:
+        raise ValueError(
+            f"the projector of {generator} reads vectors of the encoder {entry['fingerprint']} "
+            f"({entry['name']}); the encoder here is {embedder.fingerprint}"
+        )
+    return embedder

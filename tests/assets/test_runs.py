@@ -52,6 +52,7 @@ def test_frozen_run_first_caller_decides(store: Store) -> None:
     assert frozen["wanted"] == {"big": 0, "small": 7}
     assert (frozen["seed"], frozen["k_neighbors"], frozen["oversample"]) == (3, 2, 1.5)
     assert frozen["generator"] == "fake"  # of a folder its name: no paths in the warehouse
+    assert frozen["generator_licence"] == "CC0-1.0"
     before = store.read("runs", {"run": "r1"})
     assert freeze(store, texts) == frozen
     assert freeze(store, texts, seed=3) == frozen

@@ -138,6 +138,51 @@ def test_sample_row_depends_on_its_vector_and_seed_alone(kind: str, temperature:
     assert other_size.sample(VECTORS, seeds=SEEDS, temperature=temperature) == whole
 
 
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_sample_tokens_begin_with_their_prefix(kind: str) -> None:
+    decoder = tiny_decoder(kind)
+    drawn = decoder.sample_tokens(VECTORS, seeds=SEEDS, temperature=1.5)
+    assert [decoder.text(tokens) for tokens in drawn] == decoder.sample(
+        VECTORS, seeds=SEEDS, temperature=1.5
+    )
+    # Each step has its own draw, so what a row wrote, given as its prefix, is gone on with alike.
+    kept = [tokens[: row % 9] for row, tokens in enumerate(drawn)]
+    assert decoder.sample_tokens(VECTORS, seeds=SEEDS, temperature=1.5, prefixes=kept) == drawn
+    others = [seed + 1000 for seed in SEEDS]
+    varied = decoder.sample_tokens(VECTORS, seeds=others, temperature=1.5, prefixes=kept)
+    assert [tokens[: len(prefix)] for tokens, prefix in zip(varied, kept, strict=True)] == kept
+    assert sum(a != b for a, b in zip(varied, drawn, strict=True)) > 30
+    for row in (5, 26):
+        alone = decoder.sample_tokens(
+            VECTORS[[row]], seeds=[others[row]], temperature=1.5, prefixes=[kept[row]]
+        )
+        assert alone == [varied[row]]
+
+
+def test_sample_tokens_refuses_bad_prefixes() -> None:
+    decoder = tiny_decoder()
+    with pytest.raises(ValueError, match="2 vectors need as many prefixes, got 1"):
+        decoder.sample_tokens(VECTORS[:2], seeds=[1, 2], prefixes=[[]])
+    long = [[5], [5] * MAX_NEW]
+    with pytest.raises(ValueError, match="shorter than 24 tokens, that of row 1 has 24"):
+        decoder.sample_tokens(VECTORS[:2], seeds=[1, 2], prefixes=long)
+
+
+def test_sample_few_rows_take_a_small_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, sizes = tiny_decoder(), list[int]()
+    forward = decoder.lm.forward
+
+    def counted(*, inputs_embeds: Any, **options: Any) -> Any:
+        sizes.append(len(inputs_embeds))
+        return forward(inputs_embeds=inputs_embeds, **options)
+
+    monkeypatch.setattr(decoder.lm, "forward", counted)
+    for rows, size in ((1, 8), (9, 16), (17, 32), (32, 32)):
+        sizes.clear()
+        decoder.sample(VECTORS[:rows], seeds=SEEDS[:rows])
+        assert max(sizes) == size
+
+
 def test_sample_seeds() -> None:
     decoder = tiny_decoder()
     vectors = np.repeat(VECTORS[:1], 20, axis=0)
@@ -211,6 +256,9 @@ def test_sample_refuses_bad_vectors() -> None:
     bad[2, 5] = np.nan
     with pytest.raises(ValueError, match=r"finite and not zero; 1 are not, the first in row 2"):
         decoder.sample(bad, seeds=range(4))
+    bad[2, 5] = -np.inf
+    with pytest.raises(ValueError, match=r"finite and not zero; 1 are not, the first in row 2"):
+        decoder.sample(bad, seeds=range(4))
     bad[1] = 0
     with pytest.raises(ValueError, match=r"2 are not, the first in row 1"):
         decoder.sample(bad, seeds=range(4))
@@ -222,6 +270,52 @@ def test_sample_refuses_bad_vectors() -> None:
         decoder.sample(VECTORS[:4], seeds=range(3))
     with pytest.raises(ValueError, match="temperature must be finite and at least 0"):
         decoder.sample(VECTORS[:4], seeds=range(4), temperature=[0, 1, -1, 1])
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_sample_with_prompts_of_its_own_for_each_row(kind: str) -> None:
+    known = [[XRAG], [9, 10, XRAG, 11], [12, XRAG, 13, 14, 15, 16]]
+    prompts = [known[row % 3] for row in range(40)]
+    decoder = tiny_decoder(kind)
+    mixed = decoder.sample(VECTORS, seeds=SEEDS, temperature=1.2, prompts=prompts)
+    for start, prompt in enumerate(known):
+        # no padding where all are of one length
+        own = tiny_decoder(kind, prompt_ids=prompt)
+        rows = range(start, 40, 3)
+        seeds = [SEEDS[row] for row in rows]
+        assert [mixed[row] for row in rows] == own.sample(
+            VECTORS[rows], seeds=seeds, temperature=1.2
+        )
+    assert mixed != decoder.sample(VECTORS, seeds=SEEDS, temperature=1.2)
+    with pytest.raises(ValueError, match="40 vectors need as many prompts, got 39"):
+        decoder.sample(VECTORS, seeds=SEEDS, prompts=prompts[1:])
+    with pytest.raises(ValueError, match=r"must hold the xRAG token 2 once, it is \[9\]"):
+        decoder.sample(VECTORS[:1], seeds=[1], prompts=[[9]])
+
+
+def test_sample_halves_the_batch_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = tiny_decoder()
+    expected, sizes, done = decoder.sample(VECTORS, seeds=SEEDS), list[int](), list[int]()
+    forward, room = decoder.lm.forward, 9
+
+    def hungry(inputs_embeds: Any, **options: Any) -> Any:
+        sizes.append(len(inputs_embeds))
+        if len(inputs_embeds) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(inputs_embeds=inputs_embeds, **options)
+
+    monkeypatch.setattr(decoder.lm, "forward", hungry)
+    with pytest.warns(UserWarning, match="no memory left to decode 32 rows at once: going on wi"):
+        got = decoder.sample(VECTORS, seeds=SEEDS, progress=done.append)
+    assert got == expected
+    assert done == [8] * 5
+    assert [size for size in sizes if size > 9] == [32, 16]  # it has learnt
+    room = 0
+    with (
+        pytest.warns(UserWarning, match="going on with 1"),
+        pytest.raises(MemoryError, match="no memory left to decode one row: another device, or a"),
+    ):
+        decoder.sample(VECTORS, seeds=SEEDS)
 
 
 @pytest.mark.parametrize("prompt_ids", [[9, 10], [XRAG, XRAG]])

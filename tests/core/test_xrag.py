@@ -12,11 +12,11 @@ import pytest
 import torch
 from transformers import BertConfig, BertLMHeadModel
 
-from smotext_core.embedding import Embedder, minilm_folder
-from smotext_core.training import EOS, PAD, XRAG, train_tokenizer
+from smotext_core.checkpoints import MINILM, minilm_folder
+from smotext_core.embedding import Embedder
+from smotext_core.mini import EOS, PAD, XRAG, train_tokenizer
 from smotext_core.xrag import (
     Generator,
-    candidate_seed,
     load_generator,
     manifest_fingerprint,
     read_manifest,
@@ -58,7 +58,13 @@ def manifest(encoder: str) -> dict[str, Any]:
     return {
         "name": "tiny",
         "licence": "CC0-1.0",
-        "encoder": {"name": "all-MiniLM-L6-v2", "max_tokens": 256, "fingerprint": encoder},
+        "encoder": {
+            "name": MINILM,
+            "fingerprint": encoder,
+            "dimension": 384,
+            "normalized": True,
+            "max_tokens": 256,
+        },
         "prompt": {
             "ids": [XRAG],
             "xrag_token_id": XRAG,
@@ -188,17 +194,10 @@ def test_decode_candidates_refuses(generator: Generator) -> None:
         generator.decode_candidates(vectors, seeds=range(5), n_candidates=2)
 
 
-def test_candidate_seed_golden() -> None:
-    # the first 8 bytes of `printf 7:0 | sha256sum`
-    assert candidate_seed(7, 0) == 0xF5FF61D7B533CD73
-    assert len({candidate_seed(seed, c) for seed in range(20) for c in range(20)}) == 400
-    assert candidate_seed(np.int64(7), 0) == candidate_seed(7, 0)
-
-
 def test_manifest_fingerprint_is_stable() -> None:
     whole = {**manifest("x"), "sha256": {"tokenizer.json": "0"}}
     fingerprint = manifest_fingerprint(whole)
-    assert fingerprint == "4f726962d6449b36"
+    assert fingerprint == "6cbf4484f15390d6"
     assert manifest_fingerprint(dict(reversed(whole.items()))) == fingerprint
     assert manifest_fingerprint(json.loads(json.dumps(whole))) == fingerprint
     assert manifest_fingerprint({**whole, "sha256": {"tokenizer.json": "1"}}) != fingerprint
@@ -219,7 +218,9 @@ def test_read_manifest_needs_no_torch(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["maxi", "", "../mini"])
 def test_load_generator_refuses_unknown_names(name: str) -> None:
-    with pytest.raises(ValueError, match=r"'mini' or a folder with a generator\.json.* is neither"):
+    with pytest.raises(
+        ValueError, match=r"'mini', 'xrag-7b', 'xrag-moe' or a folder .* is none of them"
+    ):
         load_generator(name)
 
 
