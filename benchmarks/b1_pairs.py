@@ -36,7 +36,8 @@ def compare(minority: int, rows: int, dimension: int, *, repeat: int) -> dict[st
     import numpy as np
     from imblearn.over_sampling import SMOTE  # type: ignore[import-untyped]
 
-    from smotext_core.smote import interpolate, make_pairs
+    from smotext_core.mixing import interpolate
+    from smotext_core.smote import make_pairs
 
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(20, dimension))  # clusters, as texts have
@@ -51,7 +52,7 @@ def compare(minority: int, rows: int, dimension: int, *, repeat: int) -> dict[st
         pairs, _ = make_pairs(
             text_ids, embeddings, run="b1", label="minority", slug="minority", n_samples=n_samples
         )
-        made = interpolate(pairs, text_ids, embeddings, restore_norm=False)
+        made = interpolate(pairs, text_ids, embeddings, mixing="linear")
         if made.shape != (n_samples, dimension):
             raise RuntimeError(f"{n_samples} samples wanted, got {made.shape}")
 

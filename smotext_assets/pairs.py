@@ -15,9 +15,10 @@ from smotext_assets.resources import (
 )
 from smotext_assets.runs import frozen_run
 from smotext_assets.storage import JSON, frame_sha256
+from smotext_core.mixing import Mixing, interpolate
 from smotext_core.report import markdown_table
 from smotext_core.schemas import CLASS_PAIRS, RUNS, conform, interpolated_schema
-from smotext_core.smote import interpolate, make_pairs
+from smotext_core.smote import make_pairs
 
 
 class ClassPairsConfig(dg.Config):
@@ -44,6 +45,7 @@ class ClassPairsConfig(dg.Config):
     kinds={"parquet"},
     partitions_def=label_by_run,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=["generator"],  # the run is frozen on the one in use
     metadata={"dagster/column_schema": column_schema(CLASS_PAIRS), "quarantined": True},
 )
 def class_pairs(
@@ -158,7 +160,8 @@ def interpolated_vectors(
     With an encoder of unit vectors the mix is brought back to unit length, the scale its decoder
     was trained on. As sensitive as the texts: they stay in the store.
     """
-    tables, restore_norm = store.open(), generator.normalized
+    tables = store.open()
+    mixing: Mixing = "linear-norm" if generator.normalized else "linear"
 
     def make(label: str, run: str) -> dict[str, object]:
         pairs, real = class_pairs.read(label=label, run=run), embeddings.read(label=label)
@@ -176,9 +179,7 @@ def interpolated_vectors(
             schema = interpolated_schema(vectors.shape[1])
             if pairs.is_empty():
                 return schema.to_frame(), encoder
-            mixed = interpolate(
-                pairs, real["text_id"].to_list(), vectors, restore_norm=restore_norm
-            )
+            mixed = interpolate(pairs, real["text_id"].to_list(), vectors, mixing=mixing)
             frame = pairs.select("sample_id").with_columns(
                 pl.Series("vector", mixed, dtype=schema["vector"])
             )
@@ -194,7 +195,7 @@ def interpolated_vectors(
             inputs={
                 "pairs": class_pairs.sha256(label=label, run=run),
                 "embeddings": embeddings.sha256(label=label),
-                "restore_norm": restore_norm,
+                "mixing": mixing,
             },
             make=mix,
         )

@@ -97,7 +97,8 @@ def _smote(
     run: str,
     seed: int,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    from smotext_core.smote import interpolate, make_pairs
+    from smotext_core.mixing import interpolate
+    from smotext_core.smote import make_pairs
 
     vectors = [np.empty((0, embeddings.shape[1]), dtype=np.float32)]
     made = [np.empty(0, dtype=np.int64)]
@@ -111,7 +112,7 @@ def _smote(
         pairs, _ = make_pairs(
             ids, own, run=run, label=label, slug=slug, n_samples=int(added[code]), seed=seed
         )
-        vectors.append(unit(interpolate(pairs, ids, own, restore_norm=False)))
+        vectors.append(unit(interpolate(pairs, ids, own, mixing="linear")))
         made.append(np.full(pairs.height, code))
     return np.vstack(vectors), np.concatenate(made)
 

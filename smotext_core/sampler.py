@@ -14,9 +14,12 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from smotext_core.decoding import Candidates
+from smotext_core.mixing import interpolate
 from smotext_core.overlap import words
-from smotext_core.smote import interpolate, make_pairs, sample_seeds, sampling_targets
+from smotext_core.search import Candidates
+from smotext_core.smote import make_pairs
+from smotext_core.streams import sample_seeds
+from smotext_core.targets import sampling_targets
 
 LINEAGE_SCHEMA = pl.Schema(
     {
@@ -52,7 +55,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     it collides with another one's text. Fits an imbalanced-learn pipeline.
 
     Args:
-        sampling_strategy: as imbalanced-learn's over-samplers, see `smote.sampling_targets`.
+        sampling_strategy: as imbalanced-learn's over-samplers, see `targets.sampling_targets`.
         k_neighbors: neighbours to pair with; classes of fewer texts use those they have.
         random_state: integer, None or a `numpy.random.RandomState`.
         generator: "mini", another name or a folder that `load_generator` takes, or a
@@ -182,7 +185,12 @@ def _new_texts(
     )
     if fallback:
         warnings.warn(f"class {label!r}: {fallback}", stacklevel=3)
-    vectors = interpolate(pairs, text_ids, embeddings, restore_norm=generator.normalized)
+    vectors = interpolate(
+        pairs,
+        text_ids,
+        embeddings,
+        mixing="linear-norm" if generator.normalized else "linear",
+    )
     seeds = sample_seeds(pairs["number"].to_numpy(), seed=seed, label=label).tolist()
     decoded = generator.decode_candidates(vectors, seeds=seeds, n_candidates=n_candidates)
     rows = []

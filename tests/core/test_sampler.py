@@ -16,9 +16,11 @@ from sklearn.linear_model import LogisticRegression
 
 import smotext_core
 from smotext_core import SMOTExT
-from smotext_core.decoding import Candidates
+from smotext_core.mixing import interpolate
 from smotext_core.overlap import words
-from smotext_core.smote import interpolate, make_pairs, sample_seeds
+from smotext_core.search import Candidates
+from smotext_core.smote import make_pairs
+from smotext_core.streams import sample_seeds
 from tests.fakes import TOPICS, FakeGenerator, fake_corpus
 
 COUNTS = {"astronomy": 40, "cooking": 8, "medicine": 15}
@@ -76,7 +78,7 @@ def test_fit_resample_lineage_is_that_of_the_core() -> None:
     ids, generator = [f"{row:012d}" for row in rows], FakeGenerator()
     embeddings = generator.encode([TEXTS[row] for row in rows])
     pairs, _ = make_pairs(ids, embeddings, run="", label="cooking", slug="", n_samples=32, seed=11)
-    vectors = interpolate(pairs, ids, embeddings, restore_norm=True)
+    vectors = interpolate(pairs, ids, embeddings, mixing="linear-norm")
     seeds = sample_seeds(range(32), seed=11, label="cooking").tolist()
     decoded = generator.decode_candidates(vectors, seeds=seeds, n_candidates=8)
     cooking = lineage.filter(pl.col("label") == "cooking")
