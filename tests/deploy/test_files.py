@@ -1,0 +1,188 @@
+"""The files of deploy/ against their formats and the promises that docs/deployment.md makes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from compose_spec.compose_spec import PyCompose
+
+from tests.deploy.conftest import DEPLOY, SECRETS, compose, instructions, read_yaml
+
+DOCKERFILES = ["control-plane.Dockerfile", "gpu.Dockerfile"]
+VERSION = re.compile(r":\d+(\.\d+)+")
+
+
+def pinned(name: str) -> str:
+    found = re.search(rf"(?m)^{name}==(\S+)$", (DEPLOY.parent / "constraints.txt").read_text())
+    assert found, f"{name} is not in constraints.txt"
+    return found[1]
+
+
+@pytest.mark.parametrize("path", sorted(DEPLOY.glob("*.yaml")), ids=lambda path: path.name)
+def test_yaml_parses(path: Path) -> None:
+    assert isinstance(yaml.safe_load(path.read_text()), dict)
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_dockerfile_passes_hadolint(name: str) -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    found = subprocess.run([hadolint, DEPLOY / name], capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_dockerfile_pins_its_base_and_constrains_its_packages(name: str) -> None:
+    found = instructions(name)
+    (base,) = [rest for word, rest in found if word == "FROM"]
+    assert VERSION.search(base), base
+    assert sys.version_info[:2] == tuple(map(int, re.findall(r"\d+", base)[:2]))
+    installs = [rest for word, rest in found if word == "RUN" and "pip install" in rest]
+    assert installs
+    for line in installs:
+        assert "--constraint" in line or "--no-deps" in line, line
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_dockerfile_ends_as_a_user_other_than_root_and_tells_its_health(name: str) -> None:
+    found = instructions(name)
+    users = [rest for word, rest in found if word == "USER"]
+    # by number: Kubernetes cannot tell from a name that it is not root's
+    assert users == ["10001"]
+    last_run = max(i for i, (word, _) in enumerate(found) if word == "RUN")
+    assert found.index(("USER", "10001")) > last_run
+    assert dict(found)["HEALTHCHECK"].endswith("]")
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_dockerfile_copies_only_what_its_ignore_file_lets_in(name: str) -> None:
+    lines = (DEPLOY / f"{name}.dockerignore").read_text().split()
+    assert lines[0] == "*"  # no .env, no store, no virtual environment in an image
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    copied = {
+        source
+        for word, rest in instructions(name)
+        if word == "COPY"
+        for source in rest.split()[:-1]
+    }
+    assert copied == allowed
+    for source in copied:
+        assert (DEPLOY.parent / source).exists()
+
+
+def test_control_plane_image_holds_neither_torch_nor_smotext() -> None:
+    (install,) = [rest for word, rest in instructions(DOCKERFILES[0]) if word == "RUN"]
+    packages = re.search(r"constraints\.txt\s+([a-z0-9 -]+?)\s*&&", install)
+    assert packages
+    names = packages[1].split()
+    assert set(names) >= {"dagster-webserver", "dagster-postgres", "dagster-aws", "dagster-k8s"}
+    assert all(name == "dagster" or name.startswith("dagster-") for name in names)
+    for name in names:
+        assert pinned(name)
+
+
+def test_compose_file_follows_the_specification() -> None:
+    spec = PyCompose.from_dict(compose())
+    spec.validate()
+    override = PyCompose.from_dict(read_yaml("compose.gpu.yaml"))
+    assert override.service_names() == ["code-location"]
+
+
+def test_compose_specification_check_finds_a_mistake() -> None:
+    spec = compose()
+    spec["services"]["s3"]["imagee"] = "x"
+    with pytest.raises(ValueError, match="imagee"):
+        PyCompose.from_dict(spec)
+
+
+def test_compose_images_have_versions_and_no_secret_is_written_down() -> None:
+    for name, service in compose()["services"].items():
+        assert VERSION.search(service["image"]), name
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    for name, service in services.items():
+        for variable, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|ACCESS_KEY|_USER$", variable) and value != "dagster":
+                assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), (name, variable)
+
+
+def test_compose_refuses_to_start_with_the_example_environment() -> None:
+    lines = (DEPLOY / ".env.example").read_text().splitlines()
+    example = dict(line.split("=", 1) for line in lines if line and line[0] != "#")
+    assert example.keys() >= SECRETS.keys()
+    assert {name for name, value in example.items() if not value} == SECRETS.keys()
+    with pytest.raises(AssertionError, match="must be given"):
+        compose(example)
+
+
+def test_compose_publishes_the_proxy_alone() -> None:
+    services = compose()["services"]
+    assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
+    assert all(port.startswith("127.0.0.1:") for port in services["proxy"]["ports"])
+    assert not any("network_mode" in service for service in services.values())
+    inside = {name for name, service in services.items() if service["networks"] == ["store"]}
+    assert inside == {"postgres", "s3", "bucket", "code-location", "daemon"}
+    assert compose()["networks"]["store"] == {"internal": True}
+    assert services["proxy"]["networks"] == ["web"]
+
+
+def test_compose_has_exactly_one_daemon() -> None:
+    daemons = {
+        name: service
+        for name, service in compose()["services"].items()
+        if "dagster-daemon" in service.get("command", [])
+    }
+    assert list(daemons) == ["daemon"]
+    assert daemons["daemon"]["container_name"]  # Compose cannot scale a service with a fixed name
+    assert "deploy" not in daemons["daemon"]
+
+
+def test_compose_services_tell_their_health_and_restart() -> None:
+    built = {"deploy/control-plane.Dockerfile", "deploy/gpu.Dockerfile"}
+    for name, service in compose()["services"].items():
+        of_image = service.get("build", {}).get("dockerfile") in built
+        assert of_image or service["healthcheck"]["test"], name
+        if name == "bucket":  # ends by itself, the others wait for that
+            assert service["healthcheck"] == {"disable": True}
+            assert service["restart"] == "no"
+        else:
+            assert service["restart"] == "unless-stopped"
+
+
+def test_compose_starts_in_an_order_of_conditions() -> None:
+    services = compose()["services"]
+    for name, service in services.items():
+        for other, how in service.get("depends_on", {}).items():
+            expected = "completed_successfully" if other == "bucket" else "healthy"
+            assert how == {"condition": f"service_{expected}"}, (name, other)
+    for name in ("webserver", "daemon"):
+        assert services[name]["depends_on"].keys() == {"postgres", "bucket", "code-location"}
+
+
+def test_compose_mounts_files_that_exist() -> None:
+    spec = compose()
+    for service in spec["services"].values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert (DEPLOY / source).is_file() if source[0] == "." else source in spec["volumes"]
+
+
+def test_policy_and_helm_values_name_the_bucket_of_the_compose_file() -> None:
+    spec = compose()
+    bucket = spec["services"]["code-location"]["environment"]["SMOTEXT_BUCKET"]
+    store = spec["services"]["code-location"]["environment"]["SMOTEXT_STORE"]
+    logs = read_yaml("dagster.yaml")["compute_logs"]["config"]["prefix"]
+    policy = json.loads((DEPLOY / "iam-policy.json").read_text())
+    resources = {statement["Resource"] for statement in policy["Statement"]}
+    assert resources >= {
+        f"arn:aws:s3:::{bucket}",
+        f"arn:aws:s3:::{store.removeprefix('s3://')}/*",
+        f"arn:aws:s3:::{bucket}/{logs}/*",
+    }
+    helm = read_yaml("helm-values.yaml")
+    (code,) = helm["dagster-user-deployments"]["deployments"]
+    assert {"name": "SMOTEXT_STORE", "value": store} in code["env"]
+    chart_logs = helm["computeLogManager"]["config"]["s3ComputeLogManager"]
+    assert (chart_logs["bucket"], chart_logs["prefix"]) == (bucket, logs)
