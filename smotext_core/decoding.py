@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from smotext_core.kv_cache import cache_in_place
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -195,7 +197,7 @@ class Decoder:
             row_of = torch.arange(len(vectors), device=self.device)  # batch place -> row
             open_ = torch.ones(len(vectors), dtype=torch.bool, device=self.device)
             width = max(map(len, prompts))
-            cache = _cache(width + self.max_new_tokens)
+            cache = cache_in_place(width + self.max_new_tokens)
             step_input = self._prompt(torch.from_numpy(vectors).to(self.device), prompts)
             padding = torch.tensor([width - len(prompt) for prompt in prompts], device=self.device)
             padded = bool(padding.any())
@@ -272,39 +274,6 @@ def _pick(logits: Any, temperature: Any, uniform: Any, *, top_k: int) -> Any:
     place = (uniform[:, None] * cumulative[:, -1:] >= cumulative).sum(-1)
     place = torch.where(temperature > 0, place.clamp(max=top_k - 1), torch.zeros_like(place))
     return ids.gather(1, place[:, None]).squeeze(1)
-
-
-def _cache(room: int) -> Any:
-    """Keys and values of `room` positions, written in place.
-
-    transformers' DynamicCache copies all it holds at every step: 40 % of the time of a small model.
-    """
-    from transformers.cache_utils import Cache, DynamicLayer
-
-    class Layer(DynamicLayer):  # type: ignore[no-untyped-call]  # transformers has no types
-        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> Any:
-            at, new = self.get_seq_length(), key_states.shape[-2]
-            if at == 0:
-                self.lazy_initialization(key_states, value_states)
-                self.all_keys = _with_room(key_states, room)
-                self.all_values = _with_room(value_states, room)
-            self.all_keys[:, :, at : at + new] = key_states
-            self.all_values[:, :, at : at + new] = value_states
-            self.keys = self.all_keys[:, :, : at + new]
-            self.values = self.all_values[:, :, : at + new]
-            return self.keys, self.values
-
-        def batch_select_indices(self, indices: Any) -> None:
-            at = self.get_seq_length()
-            self.all_keys, self.all_values = self.all_keys[indices], self.all_values[indices]
-            self.keys, self.values = self.all_keys[:, :, :at], self.all_values[:, :, :at]
-
-    return Cache(layer_class_to_replicate=Layer)
-
-
-def _with_room(states: Any, room: int) -> Any:
-    batch, heads, _, width = states.shape
-    return states.new_empty(batch, heads, room, width)
 
 
 def checked_vectors(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:

@@ -170,7 +170,7 @@ class Embedder:
         self,
         texts: Sequence[str],
         *,
-        batch_tokens: int = 4096,
+        batch_tokens: int = 2048,
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]:
         """Vectors of `texts`, (n, d) float32, in their order; no text gives no row.

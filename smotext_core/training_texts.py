@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ def training_passages(
     """
     rows: list[tuple[str, bool, str]] = []
     for text in documents["text"].drop_nulls().unique(maintain_order=True):
-        digest = hashlib.sha256(" ".join(text.lower().split())[:500].encode()).digest()
+        digest = document_digest(text)
         rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
         found = list(_passages(text, rng, max_words=max_words))
         chosen = sorted(rng.permutation(len(found))[:per_document])
@@ -46,6 +46,11 @@ def training_passages(
     halves = frame.group_by("text").agg(pl.col("held_out").n_unique().alias("halves"))
     both = halves.filter(pl.col("halves") > 1)
     return frame.join(both, on="text", how="anti").unique("text", keep="first", maintain_order=True)
+
+
+def document_digest(text: str) -> bytes:
+    """The same for copies of a document that begin alike; below 26 in the first byte: held out."""
+    return hashlib.sha256(" ".join(text.lower().split())[:500].encode()).digest()
 
 
 def _passages(text: str, rng: np.random.Generator, *, max_words: int) -> Iterator[str]:
@@ -76,7 +81,12 @@ def _is_clean(sentence: str) -> bool:
 
 
 def write_shards(
-    passages: Sequence[pl.DataFrame], folder: Path, *, embedder: Embedder, shard_rows: int = 20_000
+    passages: Sequence[pl.DataFrame],
+    folder: Path,
+    *,
+    embedder: Embedder,
+    shard_rows: int = 20_000,
+    progress: Callable[[int], None] | None = None,
 ) -> None:
     """Shuffle, embed and write passages as `shard-000.parquet` …, texts beside their vectors.
 
@@ -85,6 +95,7 @@ def write_shards(
     Shards that exist are left alone, so that an interrupted call goes on where it stopped. Every
     shard mixes the sources until the smaller ones are used up, and training may begin with the
     first while the others are made. `held-out.parquet` comes first: up to 2,000 passages a source.
+    `progress` is called with the number of passages just embedded.
     """
     folder.mkdir(parents=True, exist_ok=True)
     halves = [(p.filter("held_out"), p.filter(~pl.col("held_out"))) for p in passages]
@@ -101,7 +112,7 @@ def write_shards(
         path = folder / f"{name}.parquet"
         if path.exists():
             continue
-        vectors = embedder.encode(frame["text"].to_list()).astype(np.float16)
+        vectors = embedder.encode(frame["text"].to_list(), progress=progress).astype(np.float16)
         width = embedder.dimension
         frame = frame.with_columns(
             pl.Series("embedding", vectors.astype(np.float32), dtype=pl.Array(pl.Float32, width))

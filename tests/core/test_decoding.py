@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertLMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from smotext_core.decoding import Decoder, _cache, _pick
+from smotext_core.decoding import Decoder, _pick
+from smotext_core.kv_cache import cache_in_place
 
 EOS, PAD, XRAG = 0, 1, 2
 ENDS = ["stop.", "who?", 'no."', "(yes!)"]
@@ -325,10 +326,10 @@ def test_decoder_needs_one_xrag_token(prompt_ids: list[int]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
-def test_cache_gives_the_logits_of_a_full_pass(kind: str) -> None:
+def test_cache_in_place_gives_the_logits_of_a_full_pass(kind: str) -> None:
     lm = tiny_lm(kind).eval()
     inputs = torch.randn(6, 9, 32)
-    cache, chosen = _cache(9), torch.tensor([4, 0, 5])
+    cache, chosen = cache_in_place(9), torch.tensor([4, 0, 5])
     with torch.inference_mode():
         full = lm(inputs_embeds=inputs, use_cache=False).logits
         first = lm(inputs_embeds=inputs[:, :4], past_key_values=cache, use_cache=True).logits
