@@ -6,7 +6,7 @@ export DAGSTER_HOME := $(CURDIR)
 # Offline by design: no model is looked up on a hub.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test dev check bench clean
+.PHONY: demo test soak dev check bench clean
 
 demo: .venv/run.stamp  ## the whole graph on the notes that come with smotext
 	$(BIN)/smotext run clinic_notes --run demo
@@ -16,6 +16,9 @@ dev: .venv/run.stamp  ## the Dagster UI on http://127.0.0.1:3000
 
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest
+
+soak: .venv/dev.stamp  ## the tests that take minutes
+	$(BIN)/python -m pytest -m soak
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
@@ -37,5 +40,5 @@ clean:  ## forget every run; the environment stays
 	touch $@
 
 .venv/dev.stamp: .venv/run.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,ui,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,ui,deploy,dev]'
 	touch $@

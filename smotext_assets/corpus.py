@@ -4,7 +4,9 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from smotext_assets.inbox import is_inbox, read_inbox
 from smotext_assets.partitions import labels
+from smotext_assets.receipts import without_forgotten
 from smotext_assets.resources import Corpus, StoreResource, Table, column_schema
 from smotext_core.corpora import read_corpus
 from smotext_core.passages import label_texts
@@ -12,22 +14,40 @@ from smotext_core.report import markdown_table
 from smotext_core.schemas import LABELLED_TEXTS, RAW_CORPUS
 
 
+class RawCorpusConfig(dg.Config):
+    """Which files."""
+
+    files: list[str] | None = Field(
+        default=None,
+        description="Of a folder or a prefix these files alone, by name: those the inbox sensor "
+        "has found whole. Default all.",
+    )
+
+
 @dg.asset(
     group_name="corpus",
     kinds={"parquet"},
     metadata={"dagster/column_schema": column_schema(RAW_CORPUS)},
 )
-def raw_corpus(context: dg.AssetExecutionContext, corpus: Corpus, store: StoreResource) -> None:
-    """One row per text as ingested. Rows that cannot be used are in `rejected_rows`."""
-    frame, rejected = read_corpus(
-        corpus.source,
-        text=corpus.text,
-        label=corpus.label,
-        document_id=corpus.document_id,
-        newsgroups=corpus.newsgroups,
-        open_bytes=store.open_bytes,
-    )
+def raw_corpus(
+    context: dg.AssetExecutionContext,
+    config: RawCorpusConfig,
+    corpus: Corpus,
+    store: StoreResource,
+) -> None:
+    """One row per text as ingested. Rows that cannot be used are in `rejected_rows`.
+
+    Of a folder or a prefix all files are the corpus, in the order of their names. Texts that were
+    forgotten stay away.
+    """
+    options = corpus.model_dump(include={"text", "label", "document_id", "newsgroups"})
+    if is_inbox(corpus.source):
+        frame, rejected = read_inbox(corpus.source, store, files=config.files, **options)
+    else:
+        frame, rejected = read_corpus(corpus.source, open_bytes=store.open_bytes, **options)
     tables = store.open()
+    frame, forgotten = without_forgotten(tables, frame)
+    rejected = pl.concat([*without_forgotten(tables, rejected), forgotten])
     tables.write("rejected_rows", rejected, {"stage": "raw_corpus"})
     manifest = tables.write("raw_corpus", frame, metadata={"source": corpus.source})
     context.add_output_metadata(
@@ -70,14 +90,15 @@ def labelled_texts(
     Train, test and holdout are parted here, once, by document and before any pairing. Labels
     become partition keys.
     """
+    tables = store.open()
+    raw, _ = without_forgotten(tables, raw_corpus.read())
     frame, rejected = label_texts(
-        raw_corpus.read(),
+        raw,
         seed=config.seed,
         test_fraction=config.test_fraction,
         holdout_fraction=config.holdout_fraction,
         max_words=config.max_words,
     )
-    tables = store.open()
     tables.write("rejected_rows", rejected, {"stage": "labelled_texts"})
     manifest = tables.write("labelled_texts", frame)
     slugs = frame["slug"].unique().sort().to_list()

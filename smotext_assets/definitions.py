@@ -7,7 +7,18 @@ from typing import Any
 
 import dagster as dg
 
-from smotext_assets import corpus, decoding, embeddings, evidence, pairs, synthetic
+from smotext_assets import (
+    automation,
+    corpus,
+    decoding,
+    embeddings,
+    evidence,
+    generator,
+    pairs,
+    placement,
+    staleness,
+    synthetic,
+)
 from smotext_assets.resources import (
     Corpus,
     GeneratorResource,
@@ -17,7 +28,17 @@ from smotext_assets.resources import (
     Warehouse,
 )
 
-_STAGES = [corpus, embeddings, pairs, decoding, synthetic, evidence]
+_STAGES = [
+    corpus,
+    embeddings,
+    generator,
+    pairs,
+    placement,
+    decoding,
+    synthetic,
+    evidence,
+    staleness,
+]
 
 
 def dagster_instance() -> dg.DagsterInstance:
@@ -43,8 +64,12 @@ def resources() -> dict[str, Any]:
     return {
         "io_manager": TableIOManager(store=store),
         "store": store,
-        "corpus": Corpus(source=os.environ.get("SMOTEXT_CORPUS", "clinic_notes")),
-        "generator": GeneratorResource(generator=os.environ.get("SMOTEXT_GENERATOR", "mini")),
+        "corpus": Corpus(source=_corpus()),
+        "generator": GeneratorResource(
+            generator=os.environ.get("SMOTEXT_GENERATOR", "mini"),
+            device=os.environ.get("SMOTEXT_DEVICE", "cpu"),  # type: ignore[arg-type]  # validated
+            workspace=os.path.join(home, "generators"),
+        ),
         "warehouse": Warehouse(
             path=os.environ.get("SMOTEXT_WAREHOUSE", os.path.join(home, "warehouse.duckdb"))
         ),
@@ -52,14 +77,26 @@ def resources() -> dict[str, Any]:
     }
 
 
-def definitions(resources: Mapping[str, Any]) -> dg.Definitions:
-    """The asset graph on these resources."""
+def _corpus() -> str:
+    """The inbox, if there is one; the "/" says so before its folder is there."""
+    if inbox := os.environ.get("SMOTEXT_INBOX"):
+        return f"{inbox.rstrip('/')}/"
+    return os.environ.get("SMOTEXT_CORPUS", "clinic_notes")
+
+
+def definitions(
+    resources: Mapping[str, Any], *, cron_schedule: str = "0 3 * * *"
+) -> dg.Definitions:
+    """The asset graph on these resources; `cron_schedule` (UTC) is that of the nightly run."""
     return dg.Definitions(
         assets=dg.load_assets_from_modules(_STAGES),
         asset_checks=dg.load_asset_checks_from_modules(_STAGES),
+        jobs=[automation.ingest, automation.synthesis],
+        schedules=[automation.nightly(cron_schedule)],
+        sensors=[automation.inbox, automation.follow_up(), automation.failures],
         resources=resources,
         executor=dg.in_process_executor,
     )
 
 
-defs = definitions(resources())
+defs = definitions(resources(), cron_schedule=os.environ.get("SMOTEXT_SCHEDULE", "0 3 * * *"))

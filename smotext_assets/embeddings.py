@@ -4,7 +4,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from smotext_assets.partitions import for_each_partition, labels, of_label
+from smotext_assets.partitions import follows, for_each_partition, labels, of_label
 from smotext_assets.resources import (
     GeneratorResource,
     Progress,
@@ -21,6 +21,7 @@ from smotext_core.schemas import conform, embeddings_schema
     kinds={"parquet", "torch"},
     pool="gpu",
     partitions_def=labels,
+    automation_condition=follows("labelled_texts"),
     backfill_policy=dg.BackfillPolicy.single_run(),
     metadata={"dagster/column_schema": column_schema(embeddings_schema(384)), "quarantined": True},
 )

@@ -4,7 +4,8 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from smotext_assets.partitions import for_each_partition, runs
+from smotext_assets.partitions import follows, for_each_partition, runs
+from smotext_assets.receipts import notice
 from smotext_assets.resources import (
     GeneratorResource,
     StoreResource,
@@ -50,6 +51,7 @@ class EvaluationConfig(dg.Config):
     group_name="evidence",
     kinds={"parquet", "scikitlearn"},
     partitions_def=runs,
+    automation_condition=follows("synthetic_table"),
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={"synthetic_table": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
     metadata={"dagster/column_schema": column_schema(EVALUATION)},
@@ -127,6 +129,7 @@ def _shas(table: Table, run: str) -> dict[str, JSON]:
     group_name="evidence",
     kinds={"parquet"},
     partitions_def=runs,
+    automation_condition=follows("synthetic_table"),
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={"synthetic_table": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
     metadata={"dagster/column_schema": column_schema(PRIVACY_AUDIT)},
@@ -196,6 +199,7 @@ def privacy_audit(
     group_name="evidence",
     kinds={"html", "markdown"},
     partitions_def=runs,
+    automation_condition=follows("synthetic_table", "evaluation", "privacy_audit"),
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={"synthetic_table": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
 )
@@ -254,10 +258,11 @@ def dataset_card(
             evaluation=evaluation.read(run=run),
             privacy_audit=privacy_audit.read(run=run),
             pictures=pictures,
+            notice=notice(tables, run),
             generator={
-                "name": generator.name,
+                "name": frozen["generator"],
                 "licence": generator.licence,
-                "fingerprint": generator.fingerprint,
+                "fingerprint": frozen["generator_fingerprint"],
             },
         )
         tables.write_bytes(f"dataset_card/{run}.html", html.encode())

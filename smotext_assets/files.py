@@ -6,17 +6,20 @@ Errors say what was refused, where, and what to do.
 import errno
 import fcntl
 import os
+import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LOCK_TIMEOUT_S = 120.0
+COPY_BYTES = 2**20
 
 
 class Folder:
@@ -39,14 +42,30 @@ class Folder:
         except FileNotFoundError:
             return None
 
-    def put(self, name: str, data: bytes) -> None:
+    def open(self, name: str) -> IO[bytes] | None:
+        try:
+            return (self.root / name).open("rb")
+        except FileNotFoundError:
+            return None
+
+    def spool(self) -> IO[bytes]:
+        """A nameless file on the same disk, to be filled and then put: a crash leaves nothing."""
+        with _explained(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            return tempfile.TemporaryFile(dir=self.root)
+
+    def put(self, name: str, data: bytes | IO[bytes]) -> None:
         path = self.root / name
         temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("xb") as file:
-                    file.write(data)
+                    if isinstance(data, bytes):
+                        file.write(data)
+                    else:
+                        data.seek(0)
+                        shutil.copyfileobj(data, file, COPY_BYTES)
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(temporary, path)
@@ -77,6 +96,9 @@ class Folder:
                 break
             folder.rmdir()
 
+    def purge(self) -> None:
+        """A folder keeps no older versions."""
+
 
 class Bucket:
     """Objects below s3://bucket/prefix, one PUT each."""
@@ -101,7 +123,24 @@ class Bucket:
                 return None
             return answer["Body"].read()
 
-    def put(self, name: str, data: bytes) -> None:
+    def open(self, name: str) -> IO[bytes] | None:
+        file = self.spool()
+        with self._request("s3:GetObject (and s3:ListBucket, to tell an absent key)", name):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
+            except self.client.exceptions.NoSuchKey:
+                file.close()
+                return None
+            shutil.copyfileobj(answer["Body"], file, COPY_BYTES)
+        file.seek(0)
+        return file
+
+    def spool(self) -> IO[bytes]:
+        return tempfile.TemporaryFile()
+
+    def put(self, name: str, data: bytes | IO[bytes]) -> None:
+        if not isinstance(data, bytes):
+            data.seek(0)
         with self._request("s3:PutObject", name):
             self.client.put_object(Bucket=self.bucket, Key=self.prefix + name, Body=data)
 
@@ -120,6 +159,21 @@ class Bucket:
     def delete(self, name: str) -> None:
         with self._request("s3:DeleteObject", name):
             self.client.delete_object(Bucket=self.bucket, Key=self.prefix + name)
+
+    def purge(self) -> None:
+        """Delete all versions but the latest, where the bucket keeps any, then delete markers."""
+        with self._request("s3:ListBucketVersions and s3:DeleteObjectVersion", ""):
+            pages = self.client.get_paginator("list_object_versions").paginate(
+                Bucket=self.bucket, Prefix=self.prefix
+            )
+            old, markers = [], []
+            for page in pages:
+                old += [item for item in page.get("Versions", []) if not item["IsLatest"]]
+                markers += page.get("DeleteMarkers", [])
+            for item in (*old, *markers):  # a marker that went first would bring a version back
+                self.client.delete_object(
+                    Bucket=self.bucket, Key=item["Key"], VersionId=item["VersionId"]
+                )
 
     @contextmanager
     def _request(self, permission: str, name: str) -> Iterator[None]:

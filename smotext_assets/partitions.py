@@ -1,7 +1,7 @@
 """The two dimensions, label and run, and the one loop over a run's partitions."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,8 +12,28 @@ labels = dg.DynamicPartitionsDefinition(name="smotext_label")
 runs = dg.DynamicPartitionsDefinition(name="smotext_run")
 label_by_run = dg.MultiPartitionsDefinition({"label": labels, "run": runs})
 
+BY_LABEL_AND_RUN = (
+    "class_pairs",
+    "interpolated_vectors",
+    "decoded_texts",
+    "synthetic_texts",
+    "synthetic_table",
+)
+BY_RUN = ("evaluation", "privacy_audit", "dataset_card")
+
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+
+
+def follows(*parents: str) -> dg.AutomationCondition[dg.AssetKey]:
+    """Make a partition when its own partition of one of `parents` was made; others do not count.
+
+    Carried out by the sensor `follow_up`, and only for what is made while that is started.
+    """
+    selection = dg.AssetSelection.assets(*parents)
+    updated = dg.AutomationCondition.any_deps_updated().allow(selection)
+    busy = dg.AutomationCondition.any_deps_in_progress().allow(selection)
+    return updated.since_last_handled() & ~busy & ~dg.AutomationCondition.in_progress()
 
 
 def for_each_partition(
@@ -89,3 +109,17 @@ def range_tags(keys: Sequence[str]) -> dict[str, str]:
     the order of the dynamic partitions.
     """
     return {RANGE_START: keys[0], RANGE_END: keys[-1]}
+
+
+def neighbours(slugs: Collection[str], order: Sequence[str]) -> list[list[str]]:
+    """Groups of `slugs` that stand side by side in `order`, as a partition range needs them."""
+    groups: list[list[str]] = []
+    previous = -2
+    for place, slug in enumerate(order):
+        if slug in slugs:
+            if place == previous + 1:
+                groups[-1].append(slug)
+            else:
+                groups.append([slug])
+            previous = place
+    return groups

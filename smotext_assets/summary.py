@@ -7,7 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from smotext_assets.generator import generator_in_use
+from smotext_assets.resources import GeneratorResource
 from smotext_assets.runs import run_config
+from smotext_assets.staleness import stale_rows
 from smotext_assets.storage import Store
 from smotext_core.filters import SURPLUS
 from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS
@@ -84,8 +87,25 @@ def _samples(store: Store, run: str) -> pl.DataFrame:
     )
 
 
-def print_runs(store: Store, console: Console) -> None:
-    """A line per run: what was frozen, rows wanted, made and refused."""
+def print_adaptation(store: Store, console: Console) -> None:
+    """What adaptation of the generator in use gained, and what it learnt by heart."""
+    row = store.read("generator").row(0, named=True)
+
+    def change(name: str) -> str:
+        shown = (row[f"{name}_{when}"] for when in ("before", "after"))
+        return " → ".join("–" if value is None else f"{value:.3f}" for value in shown)
+
+    console.print(
+        f"adapted in {row['adapt_steps']} steps. On texts it was not trained on: round-trip cosine "
+        f"{change('cosine')}, NLL {change('nll')}. Texts that repeat nine words of a train text: "
+        f"{change('memorised')} from its own vector, {change('memorised_mixed')} from a mixed one",
+        highlight=False,
+    )
+
+
+def print_runs(store: Store, console: Console, *, generator: GeneratorResource) -> None:
+    """A line per run: what was frozen, rows wanted, made and refused; then which labels of it were
+    made from an older corpus or by another generator."""
     runs = store.partitions("runs")
     if not runs:
         console.print(f"{store.root}: no run yet; `smotext run` makes one", markup=False)
@@ -113,3 +133,12 @@ def print_runs(store: Store, console: Console) -> None:
         )
         table.add_row(*[Text(str(cell)) for cell in cells])
     console.print(table)
+    try:
+        used = generator_in_use(store, generator).fingerprint
+    except (ValueError, OSError):  # it is not at hand
+        used = None
+    stale = stale_rows(store, generator_fingerprint=used)
+    for run, reason, slugs in (
+        stale.group_by("run", "reason", maintain_order=True).agg("label").iter_rows()
+    ):
+        console.print(Text(f"stale  {run}: {reason} ({', '.join(slugs)})"), soft_wrap=True)

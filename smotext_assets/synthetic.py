@@ -1,6 +1,7 @@
 """synthetic_texts and synthetic_table: the candidates that pass, and their publication."""
 
 import base64
+from datetime import timedelta
 
 import dagster as dg
 import polars as pl
@@ -95,7 +96,7 @@ def synthetic_texts(
                     candidates["embedding"].to_numpy(),
                     label=real["label"][0],
                     run=run,
-                    generator=generator.fingerprint,
+                    generator=frozen["generator_fingerprint"],
                     pairs=pairs,
                     parent_embeddings=dict(
                         zip(real["text_id"], real["embedding"].to_numpy(), strict=True)
@@ -117,7 +118,7 @@ def synthetic_texts(
                 "pairs": class_pairs.sha256(**partition),
                 "corpus": labelled_texts.sha256(),
                 "vectors": vectors,
-                "generator": generator.fingerprint,
+                "generator": frozen["generator_fingerprint"],
                 "wanted": wanted,
                 **config.model_dump(),
             },
@@ -174,6 +175,10 @@ def _picture(real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFram
         "dagster/column_schema": column_schema(SYNTHETIC_TEXTS),
         "dagster/table_name": "synthetic_texts",
     },
+    # for a nightly run: one may be late, the second may not
+    freshness_policy=dg.FreshnessPolicy.time_window(
+        warn_window=timedelta(hours=26), fail_window=timedelta(hours=50)
+    ),
 )
 def synthetic_table(
     context: dg.AssetExecutionContext,

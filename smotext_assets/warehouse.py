@@ -17,6 +17,7 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from smotext_assets.files import LOCK_TIMEOUT_S, file_lock, sync_folder
+from smotext_assets.receipts import FORGOTTEN
 from smotext_assets.storage import Store
 from smotext_core.schemas import (
     EVALUATION,
@@ -29,6 +30,8 @@ from smotext_core.schemas import (
     conform,
 )
 
+_RECEIPTS = pl.Schema((name, dtype) for name, dtype in FORGOTTEN.items() if name != "done")
+
 # warehouse table: the store's table and its columns
 _SOURCES = {
     "labelled_texts": ("labelled_texts", LABELLED_TEXTS),
@@ -37,6 +40,7 @@ _SOURCES = {
     "runs": ("runs", RUNS),
     "evaluation": ("evaluation", EVALUATION),
     "privacy_audit": ("privacy_audit", PRIVACY_AUDIT),
+    "forgotten": ("forgotten", _RECEIPTS),
 }
 
 _TYPES: dict[pl.DataType | DataTypeClass, str] = {

@@ -100,7 +100,7 @@ def label_texts(
     counts = Counter(raw["label"])
     slugs, refused = label_slugs(sorted(counts, key=lambda label: (-counts[label], label)))
     documents = sorted(
-        (counts[label], label, _sha256(_content(text)), text, document_id, row)
+        (counts[label], label, _sha256(content(text)), text, document_id, row)
         for row, (document_id, text, label) in enumerate(raw.iter_rows())
     )
     labelled: list[dict[str, Any]] = []
@@ -121,7 +121,7 @@ def label_texts(
             # an id that itself ends in #number always gets one, so no two text_ids are the same
             alone = len(parts) == 1 and not re.search(r"#\d+\Z", document_id)
             text_id = document_id if alone else f"{document_id}#{i}"
-            part_hash = _sha256(_content(part))
+            part_hash = _sha256(content(part))
             if not is_prose(part):
                 fault = _NOT_PROSE
             elif len(parts) > 1 and part.count(" ") + 1 < _LEAST_WORDS:
@@ -234,7 +234,7 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _content(text: str) -> str:
+def content(text: str) -> str:
     """Return the lower-case words of `text` without punctuation."""
     return " ".join(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).lower()))
 

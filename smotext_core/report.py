@@ -93,6 +93,7 @@ def dataset_card(
     privacy_audit: pl.DataFrame,
     pictures: Mapping[str, bytes],
     generator: Mapping[str, str],
+    notice: str | None = None,
     language: str = "en",
     licence: str = "other",
 ) -> tuple[str, str]:
@@ -106,6 +107,7 @@ def dataset_card(
         evaluation: EVALUATION, may be empty. privacy_audit: PRIVACY_AUDIT, may be empty.
         pictures: label → PNG; in the HTML only.
         generator: name, licence, fingerprint.
+        notice: what happened to the run's rows since; words of our own.
         language, licence: of the data set, as the Hugging Face hub writes them.
 
     Returns:
@@ -121,6 +123,7 @@ def dataset_card(
         (f"{audited.count('red')} of {len(audited)}" if audited else "–", "leak measures red"),
     ]
     sections = [
+        *([section("Since this run was made", paragraph(notice))] if notice else []),
         section("What this is", *_what(synthetic.height)),
         section("From what", *_sources(labelled, generator)),
         section("Rows per label", *_counts(counts)),
@@ -151,10 +154,10 @@ def dataset_card(
 def _what(n: int) -> list[Block]:
     return [
         paragraph(
-            f"{n:,} texts made by SMOTExT (Bystroński et al. 2025), SMOTE for text: two real texts "
-            "of one label are embedded, a point between the two vectors is chosen at random, and "
-            "a language model decodes that point into a new text. Every row names its parents and "
-            "their weights."
+            f"{n:,} texts made by SMOTExT (Bystroński et al. 2025), SMOTE for text: real texts of "
+            "one label are embedded, a point between the vectors of two or more is chosen at "
+            "random, and a language model decodes that point into a new text. Every row names its "
+            "parents and their weights."
         ),
         paragraph(
             "Nobody wrote these texts. They can be wrong, garbled, or repeat what a parent says. "
@@ -309,11 +312,24 @@ def _maps(pictures: Mapping[str, bytes]) -> list[Block]:
     return [paragraph(note), maps]
 
 
+_FROZEN = (
+    "strategy", "k_neighbors", "m_neighbors", "n_parents", "lam", "mixing", "oversample",
+)  # fmt: skip
+
+
 def _reproduce(run: str, config: Mapping[str, Any], generator: Mapping[str, str]) -> list[Block]:
     command = ["smotext", "run", "CORPUS", "--generator", generator["name"], "--run", run]
-    if "seed" in config:
-        command += ["--seed", str(config["seed"])]
-    line = shlex.join(one_line(word, 200) for word in command)
+    for name in ("seed", *_FROZEN):
+        if config.get(name) is not None:
+            command += [f"--{name.replace('_', '-')}", str(config[name])]
+    targets = config.get("sampling_strategy", "auto")
+    if isinstance(targets, Mapping):
+        command += ["--totals", ",".join(f"{slug}={n}" for slug, n in targets.items())]
+    else:
+        command += ["--sampling-strategy", str(targets)]
+    if config.get("across_documents") is False:
+        command.append("--no-across-documents")
+    line = shlex.join(one_line(word, 2000) for word in command)
     frozen = json.dumps(config, indent=2, sort_keys=True, default=str, ensure_ascii=False)
     return [
         paragraph(

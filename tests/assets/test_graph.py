@@ -48,6 +48,7 @@ def test_graph_warehouse_has_the_tables_that_stay_stable(finished: Home) -> None
         "privacy_audit": PRIVACY_AUDIT,
     }
     tables = finished.tables()
+    assert tables.pop("forgotten") == []
     assert sorted(tables) == sorted(schemas)
     for name, schema in schemas.items():
         columns = finished.query(f"DESCRIBE {name}")
@@ -147,9 +148,12 @@ def test_graph_checks_pass(finished: Home) -> None:
         [
             "embeddings_are_finite",
             "pairs_share_label",
+            "rows_are_current",
             "samples_are_unique",
             "splits_share_no_document",
             "texts_are_not_copies",
+            "vectors_keep_norm",
+            "vectors_lie_in_class",
         ],
         True,
     )

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from smotext_assets.files import file_lock
+from smotext_assets.receipts import FORGOTTEN
 from smotext_assets.storage import Store
 from smotext_assets.warehouse import build_warehouse, refresh_warehouse
 from smotext_core.schemas import (
@@ -113,6 +114,7 @@ def test_refresh_warehouse_holds_what_the_store_has_committed(store: Store, tmp_
 
     assert counts == {
         "evaluation": 0,
+        "forgotten": 0,
         "labelled_texts": 2,
         "lineage": 6,
         "privacy_audit": 0,
@@ -149,6 +151,7 @@ def test_refresh_warehouse_types_empty_tables(local_store: Store, tmp_path: Path
         "runs": RUNS,
         "evaluation": EVALUATION,
         "privacy_audit": PRIVACY_AUDIT,
+        "forgotten": pl.Schema(list(FORGOTTEN.items())[:-1]),  # all but `done`
     }
     with duckdb.connect(path, read_only=True) as connection:
         assert {name: connection.table(name).pl().schema for name in counts} == schemas

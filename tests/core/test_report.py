@@ -290,6 +290,27 @@ def test_dataset_card_is_the_same_twice():
     assert card_of(HOSTILE, HOSTILE[:3]) == card_of(HOSTILE, HOSTILE[:3])
 
 
+@pytest.mark.parametrize(
+    ("config", "command"),
+    [
+        (
+            {"seed": 7, "strategy": "svm", "k_neighbors": 4, "lam": "beta:0.4", "mixing": None},
+            "--seed 7 --strategy svm --k-neighbors 4 --lam beta:0.4 --sampling-strategy auto",
+        ),
+        (
+            {"sampling_strategy": {"a": 3, "b": 4}, "across_documents": False},
+            "--totals a=3,b=4 --no-across-documents",
+        ),
+    ],
+)
+def test_dataset_card_names_the_command_with_its_options(config, command):
+    page, markdown = card_of(("one text", "two text"), ("x", "y"), config=config)
+    line = f"smotext run CORPUS --generator mini --run 20261122T0300 {command}"
+    for document in (Elements(page).text, markdown):
+        assert line in document
+        assert f"{line} --" not in document  # nothing after it
+
+
 def picture_of(name: str, label: str) -> bytes:
     rng = np.random.default_rng(0)
     real = rng.normal(size=(300, 8))
