@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
+from smotext_assets.generator import generator_in_use, load_in_use
 from smotext_assets.partitions import for_each_partition, label_by_run
 from smotext_assets.resources import (
     GeneratorResource,
@@ -16,7 +17,7 @@ from smotext_assets.resources import (
 from smotext_assets.runs import run_config
 from smotext_core.report import markdown_table
 from smotext_core.schemas import conform, decoded_schema
-from smotext_core.smote import sample_seeds
+from smotext_core.streams import sample_seeds
 
 
 class DecodedTextsConfig(dg.Config):
@@ -34,6 +35,7 @@ class DecodedTextsConfig(dg.Config):
     pool="gpu",
     partitions_def=label_by_run,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=["generator"],  # which one decodes: read from its record
     metadata={"dagster/column_schema": column_schema(decoded_schema(384)), "quarantined": True},
 )
 def decoded_texts(
@@ -50,37 +52,51 @@ def decoded_texts(
     The candidate is embedded again to tell; that vector is kept for the filters, in the store.
     """
     tables = store.open()
+    used = generator_in_use(tables, generator)
 
     def make(label: str, run: str) -> dict[str, object]:
         pairs = class_pairs.read(label=label, run=run)
         vectors = interpolated_vectors.read(label=label, run=run)
-        seed = run_config(tables, run)["seed"]
+        frozen = run_config(tables, run)
+        seed = frozen["seed"]
         encoder = interpolated_vectors.metadata(label=label, run=run)["encoder"]
         if encoder != generator.encoder_fingerprint:
             raise ValueError(
                 f"the vectors are of the encoder {encoder}, the generator {generator.name} decodes "
                 f"those of {generator.encoder_fingerprint}: start a run with another key"
             )
+        if frozen["generator_fingerprint"] != used.fingerprint:
+            raise ValueError(
+                f"the run {run} is frozen and generator_fingerprint was "
+                f"{frozen['generator_fingerprint']!r}, is {used.fingerprint!r}: start a run with "
+                "another key"
+            )
 
         def decode() -> tuple[pl.DataFrame, dict[str, str]]:
             dimension = vectors["vector"].dtype.size  # type: ignore[attr-defined]
             if vectors.is_empty():
                 return decoded_schema(dimension).to_frame(), {}
-            seeds = sample_seeds(pairs["number"].to_numpy(), seed=seed, label=label)
+            name = str(
+                class_pairs.metadata(label=label, run=run)["label"]
+            )  # of which `label` is the slug
+            seeds = sample_seeds(pairs["number"].to_numpy(), seed=seed, label=name)
             with progress.track(context, f"{label}: decoding", vectors.height) as done:
-                found = generator.load().decode_candidates(
+                decoder = load_in_use(tables, generator, used)
+                found = decoder.decode_candidates(
                     vectors["vector"].to_numpy(),
                     seeds=seeds.tolist(),
                     n_candidates=config.n_candidates,
                     temperature=config.temperature,
                     progress=done,
                 )
+            written = [text for texts in found.texts for text in texts]
             frame = pl.DataFrame(
                 {
                     "sample_id": np.repeat(vectors["sample_id"].to_numpy(), config.n_candidates),
                     "candidate": np.tile(np.arange(config.n_candidates), vectors.height),
-                    "text": [text for texts in found.texts for text in texts],
+                    "text": written,
                     "round_trip_cosine": found.cosines.ravel(),
+                    "unknown_words": [decoder.unknown_words(text) for text in written],
                     "embedding": found.embeddings.reshape(-1, dimension),
                 }
             )
@@ -91,7 +107,7 @@ def decoded_texts(
             {"label": label, "run": run},
             inputs={
                 "vectors": interpolated_vectors.sha256(label=label, run=run),
-                "generator": generator.fingerprint,
+                "generator": used.fingerprint,
                 "seed": seed,
                 "n_candidates": config.n_candidates,
                 "temperature": config.temperature,
@@ -102,7 +118,7 @@ def decoded_texts(
         return {
             "dagster/partition_row_count": frame.height,
             "dagster/uri": f"{tables.root}/{manifest.path}",
-            "generator": generator.fingerprint,
+            "generator": used.fingerprint,
             "licence": generator.licence,
             "mean_round_trip_cosine": _mean(frame),
             "mean_best_round_trip_cosine": _mean(best),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ from smotext_core.overlap import (
     words,
 )
 from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS, conform
+from smotext_core.vocabulary import vocabulary
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -36,6 +38,7 @@ REASONS = (
     "too short",
     "repetitive",
     "not prose",
+    "made-up word",
     "round trip below minimum",
     "another label is likelier",
     "copies a real text",
@@ -51,6 +54,7 @@ SURPLUS = REASONS[-2:]  # good texts that were not needed
 # which repeat one diagnosis under several headings.
 MAX_REPEATED_SHARE = 1 / 3  # of the words, inside 3-grams seen three times or more
 MIN_TYPE_TOKEN_RATIO = 0.4  # in each block of 50 words, since the ratio falls with length
+WORDS_PER_STUTTER = 50  # a word twice in a row, but "had had" and "that that"; short texts: none
 MIN_LETTER_SHARE = 0.5  # of the characters that are not white space
 
 
@@ -66,9 +70,19 @@ def _degenerate(text: str, min_words: int) -> str | None:
     triples = list(zip(tokens, tokens[1:], tokens[2:], strict=False))
     times = Counter(triples)
     repeated = {at + i for at, t in enumerate(triples) if times[t] >= 3 for i in range(3)}
+    stutters = sum(
+        a == b and len(a) > 1 and not a.isdigit() and a not in ("had", "that")
+        for a, b in pairwise(tokens)
+    )
     blocks = (tokens[at : at + 50] for at in range(0, len(tokens), 50))
-    if len(repeated) >= MAX_REPEATED_SHARE * len(tokens) or any(
-        len(set(block)) < MIN_TYPE_TOKEN_RATIO * len(block) for block in blocks if len(block) >= 12
+    if (
+        len(repeated) >= MAX_REPEATED_SHARE * len(tokens)
+        or stutters * WORDS_PER_STUTTER > len(tokens)
+        or any(
+            len(set(block)) < MIN_TYPE_TOKEN_RATIO * len(block)
+            for block in blocks
+            if len(block) >= 12
+        )
     ):
         return "repetitive"
     visible = "".join(text.split())
@@ -206,6 +220,7 @@ def accept(
         near |= near_duplicate_embeddings(vectors, real_embeddings, threshold=near_duplicate_cosine)
     reasons = degenerate(texts, min_words=min_words)
     refusals = [
+        (_made_up(frame["unknown_words"], real_texts), "made-up word"),
         (~round_trip(cosines, minimum=min_round_trip), "round trip below minimum"),
         (~label_agrees(classifier, vectors, label) & check_label, "another label is likelier"),
         (copied >= max_copied_words, "copies a real text"),
@@ -229,6 +244,15 @@ def accept(
         conform(frame.filter(pl.col("reason").is_null()), SYNTHETIC_TEXTS),
         conform(frame.filter(pl.col("reason").is_not_null()), REJECTED_TEXTS),
     )
+
+
+def _made_up(unknown: pl.Series, real_texts: Sequence[str]) -> Mask:
+    """Where a text has a word that neither its decoder nor the corpus knows, (m,)."""
+    if not unknown.list.len().sum():
+        return np.zeros(len(unknown), dtype=np.bool_)
+    known = pl.Series(vocabulary(real_texts), dtype=pl.String)
+    stray = unknown.list.set_difference(pl.Series([known])).list.len() > 0
+    return stray.fill_null(False).to_numpy()
 
 
 def _parent_cosines(

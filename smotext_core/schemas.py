@@ -42,6 +42,14 @@ LABELLED_TEXTS = pl.Schema(
     }
 )
 
+NEIGHBORS = pl.Schema(
+    {
+        "text_id": pl.String(),  # a train text; the table is of one label
+        "neighbor_ids": pl.List(pl.String()),  # of the same label, nearest first, without itself
+        "cosines": pl.List(pl.Float32()),
+    }
+)
+
 CLASS_PAIRS = pl.Schema(
     {
         "sample_id": pl.String(),  # run.slug.number
@@ -57,6 +65,7 @@ DECODED_TEXTS = pl.Schema(
         "candidate": pl.Int32(),  # from 0
         "text": pl.String(),
         "round_trip_cosine": pl.Float32(),  # of the re-embedded text to the interpolated vector
+        "unknown_words": pl.List(pl.String()),  # that the decoder's training text does not have
     }
 )
 
@@ -97,6 +106,25 @@ RUNS = pl.Schema(
         "corpus_sha256": pl.String(),
         "created_at": pl.String(),  # ISO 8601, UTC
         "config": pl.String(),  # JSON
+    }
+)
+
+GENERATOR = pl.Schema(
+    {
+        "name": pl.String(),  # as configured
+        "fingerprint": pl.String(),  # of the one that decodes: the adapted one, where there is one
+        "licence": pl.String(),
+        "encoder": pl.String(),
+        "lm": pl.String(),
+        "adapt_steps": pl.Int64(),  # 0: as configured; the columns below are null then
+        "nll_before": pl.Float64(),  # per token of test and holdout texts given their vectors
+        "nll_after": pl.Float64(),
+        "cosine_before": pl.Float64(),  # round trip of test and holdout texts, likeliest text
+        "cosine_after": pl.Float64(),
+        "memorised_before": pl.Float64(),  # share of texts decoded from train texts' vectors that
+        "memorised_after": pl.Float64(),  # repeat nine words in a row of a train text
+        "memorised_mixed_before": pl.Float64(),  # the same from the middle of two train texts
+        "memorised_mixed_after": pl.Float64(),
     }
 )
 

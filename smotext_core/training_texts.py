@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from smotext_core.embedding import Embedder
 
 _HEADING = re.compile(r"(?m)\b[A-Z][A-Z /&,]{3,}:,?\s*")
+_LIST_MARK = re.compile(r"\(?\d{1,2}[.)]\s")
 _DEBRIS = re.compile(r"https?:|www\.|[{}|<>]|\(\s*[,;)]|\s[,;]")
 
 
@@ -48,8 +49,26 @@ def training_passages(
     return frame.join(both, on="text", how="anti").unique("text", keep="first", maintain_order=True)
 
 
+def plain(passages: pl.DataFrame) -> pl.DataFrame:
+    """Without train passages that are mostly names and numbers, which a vector does not tell.
+
+    Kept are those with at most one number, at most every fifth word after the first capitalised,
+    and no list mark in front. What is held out stays as it is.
+    """
+    return passages.filter(
+        pl.col("held_out") | pl.col("text").map_elements(_is_plain, return_dtype=pl.Boolean)
+    )
+
+
+def _is_plain(text: str) -> bool:
+    later = text.split()[1:]
+    capitals = sum(word[:1].isupper() for word in later)
+    numbers = sum(any(c.isdigit() for c in word) for word in text.split())
+    return 5 * capitals <= len(later) and numbers <= 1 and not _LIST_MARK.match(text)
+
+
 def document_digest(text: str) -> bytes:
-    """The same for copies of a document that begin alike; below 26 in the first byte: held out."""
+    """The same for copies of a document that begin alike; below 26 in the ninth byte: held out."""
     return hashlib.sha256(" ".join(text.lower().split())[:500].encode()).digest()
 
 

@@ -26,7 +26,7 @@ def vocabulary(texts: Iterable[str], *, min_count: int = 1) -> list[str]:
 
 
 def unknown_words(text: str, known: Container[str]) -> list[str]:
-    """The words of `text` that are not in `known` (lower-cased), in their order.
+    """The words of `text` that are not in `known`, lower-cased, in their order.
 
     A capitalised word inside a sentence may be a name and is let pass; so are single letters, and
     hyphenated words of known parts.
@@ -40,5 +40,5 @@ def unknown_words(text: str, known: Container[str]) -> list[str]:
             continue
         whole = _POSSESSIVE.sub("", word.lower())
         if whole not in known and not all(part in known for part in whole.split("-")):
-            found.append(word)
+            found.append(whole)
     return found

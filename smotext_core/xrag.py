@@ -4,6 +4,7 @@
     config.json, model.safetensors    the language model, as transformers saves it
     projector.safetensors  Linear, GELU, Linear from the encoder's dimension to the model's
     tokenizer.json
+    words.txt              words of its training text, one a line, where its maker kept them
 
 Where the manifest names a language model under "lm", that model's files lie elsewhere. The
 published pairs (`published.py`) are a manifest alone. The projector reads the vectors of one
@@ -16,7 +17,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,12 +41,14 @@ from smotext_core.published import (
     published_projector,
 )
 from smotext_core.search import Candidates, search
+from smotext_core.vocabulary import unknown_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MINI_FOLDER = Path(__file__).parent / "xrag_mini"
 _FILES = ("config.json", "model.safetensors", "projector.safetensors", "tokenizer.json")
+_WORDS = "words.txt"
 _KEYS = ("name", "licence", "encoder", "prompt", "sha256")
 
 
@@ -57,12 +60,21 @@ class Generator:
         dimension: of the vectors.
         normalized: whether vectors have unit length.
         fingerprint: 16 hex characters, the same for the same files.
+        words: of its training text, lower-cased; None where they are not known.
     """
 
-    def __init__(self, manifest: dict[str, Any], embedder: Embedder, decoder: Decoder) -> None:
+    def __init__(
+        self,
+        manifest: dict[str, Any],
+        embedder: Embedder,
+        decoder: Decoder,
+        *,
+        words: frozenset[str] | None = None,
+    ) -> None:
         self.manifest = manifest
         self.embedder = embedder
         self.decoder = decoder
+        self.words = words
         self.name: str = manifest["name"]
         self.licence: str = manifest["licence"]
         self.dimension = embedder.dimension
@@ -74,6 +86,10 @@ class Generator:
     ) -> NDArray[np.float32]:
         """Vectors (n, d) float32 of n texts."""
         return self.embedder.encode(texts, progress=progress)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words of `text` that its training text does not have; none where that is not known."""
+        return [] if self.words is None else unknown_words(text, self.words)
 
     def decode(self, vectors: NDArray[np.float32], seed: int = 0) -> list[str]:
         """One text a vector, the closest of eight candidates; row i uses the seed `seed + i`."""
@@ -125,11 +141,13 @@ def write_generator(
     projector: Any,
     tokenizer: Any,
     manifest: dict[str, Any],
+    words: Iterable[str] | None = None,
 ) -> None:
     """Write a generator folder, weights in half precision, the manifest last.
 
     Args:
         lm: the language model to write, or None where `manifest` names one under "lm".
+        words: of its training text, lower-cased, to tell those that it makes up.
     """
     import torch
     from safetensors.torch import save_file
@@ -148,6 +166,9 @@ def write_generator(
     weights = {k: v.to(torch.float16).contiguous() for k, v in projector.state_dict().items()}
     save_file(weights, folder / "projector.safetensors")
     tokenizer.save(str(folder / "tokenizer.json"))
+    if words is not None:
+        (folder / _WORDS).write_text("".join(f"{w}\n" for w in sorted(words)), encoding="utf-8")
+        names.append(_WORDS)
     hashes = {name: file_sha256(folder / name) for name in names}
     text = json.dumps({**manifest, "sha256": hashes}, indent=2) + "\n"
     (folder / "generator.json").write_text(text)
@@ -248,7 +269,10 @@ def load_generator(
         max_new_tokens=prompt["max_new_tokens"],
         device=device,
     )
-    return Generator(manifest, embedder, decoder)
+    words = None
+    if _WORDS in manifest["sha256"]:
+        words = frozenset((folder / _WORDS).read_text(encoding="utf-8").split())
+    return Generator(manifest, embedder, decoder, words=words)
 
 
 def _check_files(folder: Path, manifest: dict[str, Any], *, required: Sequence[str]) -> None:

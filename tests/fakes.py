@@ -82,6 +82,10 @@ class FakeGenerator:
             progress(len(texts))
         return self._scaled(sums)
 
+    def unknown_words(self, text: str) -> list[str]:
+        """None: it takes its words from a list."""
+        return []
+
     def decode(self, vectors: NDArray[np.float32], seed: int = 0) -> list[str]:
         """The best of 8 candidates of each of n vectors."""
         seeds = [seed * 1_000_003 + row for row in range(len(vectors))]

@@ -199,6 +199,13 @@ def test_closest_cosine_is_the_maximum_over_records() -> None:
     np.testing.assert_allclose(neighbors.closest_cosine(rows, records), expected, rtol=1e-5)
 
 
+def test_degenerate_refuses_a_word_twice_in_a_row() -> None:
+    good = "The patient had had a dry eye for some years and said that that was well known."
+    stutters = "The patient had a mild eye eye irritation with a small lesion of the lid."
+    assert filters.degenerate([good, stutters]) == [None, "repetitive"]
+    assert filters.degenerate([" ".join([A, B, C, D, stutters])]) == [None]  # once in a long text
+
+
 def test_unit_refuses_nan() -> None:
     with pytest.raises(ValueError, match="1 of 2 rows hold NaN or infinity, the first is row 1"):
         neighbors.unit([[1.0, 2.0], [np.nan, 0.0]])
@@ -223,7 +230,12 @@ def accept(
     rows: list[tuple[str, int, str | None, float, float]], **options: object
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows are (sample_id, candidate, text, round-trip cosine, closeness to the label)."""
-    candidates = pl.DataFrame([row[:4] for row in rows], schema=DECODED_TEXTS, orient="row")
+    unknown = [["imprasion"] if row[2] and "imprasion" in row[2] else [] for row in rows]
+    candidates = pl.DataFrame(
+        [(*row[:4], words) for row, words in zip(rows, unknown, strict=True)],
+        schema=DECODED_TEXTS,
+        orient="row",
+    )
     samples = sorted({row[0] for row in rows}, key=lambda sample: int(sample.split(".")[-1]))
     pairs = pl.DataFrame(
         [(s, int(s.split(".")[-1]), ["t0", "t1"], [0.75, 0.25]) for s in samples],
@@ -259,6 +271,7 @@ EVERY_REASON: list[tuple[str, int, str | None, float, float]] = [
     ("r.a.1", 0, "Too few words", 0.9, 1),
     ("r.a.1", 1, "pain " * 20, 0.9, 1),
     ("r.a.1", 2, "1 2 3 4 5 6 7 8 9 10", 0.9, 1),
+    ("r.a.1", 3, "The first imprasion was of a young man in good health.", 0.9, 1),
     ("r.a.2", 0, C, 0.2, 1),
     ("r.a.2", 1, C, 0.9, 0),
     ("r.a.3", 0, "Then the surgeon closed the incision with sutures and the dog left.", 0.9, 1),
@@ -280,6 +293,7 @@ def test_accept_gives_every_candidate_one_table_and_one_reason() -> None:
         ("r.a.1", 0, "too short"),
         ("r.a.1", 1, "repetitive"),
         ("r.a.1", 2, "not prose"),
+        ("r.a.1", 3, "made-up word"),
         ("r.a.10", 0, "more than wanted"),
         ("r.a.2", 0, "round trip below minimum"),
         ("r.a.2", 1, "another label is likelier"),

@@ -9,7 +9,7 @@ import pytest
 
 from smotext_core.checkpoints import minilm_folder
 from smotext_core.embedding import Embedder
-from smotext_core.training_texts import training_passages, write_shards
+from smotext_core.training_texts import plain, training_passages, write_shards
 from tests.fakes import FakeGenerator
 from tests.tiny import DID, SENTENCES, WHAT, WHO
 
@@ -32,6 +32,18 @@ def shards(embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Path
     sources = [passages("people", SENTENCES[:120]), passages("others", SENTENCES[120:216])]
     write_shards(sources, folder, embedder=embedder, shard_rows=140)
     return folder
+
+
+def test_plain_drops_train_passages_of_names_numbers_and_list_marks() -> None:
+    texts = [
+        "The old mill by the river burnt down in the winter of that year.",
+        "Giuseppe Verdi and Arrigo Boito met Franco Faccio in Milan.",
+        "It had 12 rooms and 3 halls on two floors.",
+        "4. The patient was sent home in good health on that day.",
+    ]
+    frame = pl.DataFrame({"source": "s", "held_out": False, "text": texts})
+    assert plain(frame)["text"].to_list() == texts[:1]
+    assert plain(frame.with_columns(held_out=True))["text"].to_list() == texts
 
 
 def document(number: int) -> str:
