@@ -14,23 +14,20 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
+from smotext_assets.automation import root_cause, unfinished_runs
+from smotext_assets.cli_pairs import add_pair_options, pair_options
+from smotext_assets.cli_train import add_train_generator, train_generator_command
 from smotext_assets.definitions import dagster_instance, definitions, resources
+from smotext_assets.forget import forget
+from smotext_assets.partitions import BY_LABEL_AND_RUN, BY_RUN, neighbours, range_tags
 from smotext_assets.partitions import labels as label_partitions
-from smotext_assets.partitions import range_tags
 from smotext_assets.partitions import runs as run_partitions
 from smotext_assets.resources import Corpus, GeneratorResource, Progress, Table
-from smotext_assets.runs import frozen_run
-from smotext_assets.summary import print_runs, print_summary
+from smotext_assets.runs import frozen_run, run_options
+from smotext_assets.summary import print_adaptation, print_runs, print_summary
 
-_BY_LABEL_AND_RUN = [
-    "class_pairs",
-    "interpolated_vectors",
-    "decoded_texts",
-    "synthetic_texts",
-    "synthetic_table",
-]
-_BY_RUN = ["evaluation", "privacy_audit", "dataset_card"]
 _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
@@ -66,18 +63,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands.add_parser("run", help="corpus in, new rows of the rare classes out"))
     commands.add_parser("status", help="what the store holds, run by run")
+    _add_forget(commands.add_parser("forget", help="remove texts and all that descends from them"))
+    train = "a generator of any encoder and any causal language model"
+    add_train_generator(commands.add_parser("train-generator", help=train))
     given = parser.parse_args(arguments)
     try:
         if given.command == "status":
-            print_runs(resources()["store"].open(), Console())
+            found = resources()
+            print_runs(found["store"].open(), Console(), generator=found["generator"])
             return 0
+        if given.command == "forget":
+            return _forget(given.id)
+        if given.command == "train-generator":
+            store = resources()["store"]
+            return train_generator_command(given, store=store, console=_console())
         return _run(given)
     except KeyboardInterrupt:
-        _console().print("smotext: interrupted; the same command with --run KEY goes on from there")
+        how = " with --run KEY" if given.command == "run" else ""
+        _console().print(f"smotext: interrupted; the same command{how} goes on from there")
         return 130
     except (ValueError, LookupError, OSError, ImportError) as error:
         _console().print(f"smotext: {error}", markup=False, style="red")
         return 2
+
+
+def _add_forget(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "id",
+        nargs="+",
+        help="of a document, or of one of its passages, which stands for its document",
+    )
+
+
+def _forget(ids: Sequence[str]) -> int:
+    instance, found = dagster_instance(), resources()
+    if busy := unfinished_runs(instance):
+        raise ValueError(
+            f"the runs {', '.join(busy)} are not finished and could write a text back: let them "
+            "finish or cancel them"
+        )
+    store = found["store"].open()
+    receipt = forget(store, found["warehouse"].file, ids).row(0, named=True)
+    for at in store.partitions("synthetic_table"):
+        if at["label"] in receipt["labels"] and at["run"] in receipt["runs"]:
+            instance.report_runless_asset_event(  # the evidence follows, where follow_up is started
+                dg.AssetMaterialization("synthetic_table", partition=f"{at['label']}|{at['run']}")
+            )
+    gone = dict(zip(receipt["tables"], receipt["rows"], strict=True))
+    lines = (
+        f"forgotten  {', '.join(receipt['document_ids'])}",
+        f"rows       {', '.join(f'{n} of {table}' for table, n in gone.items()) or 'none'}",
+        f"labels     {', '.join(receipt['labels']) or 'none'}",
+        f"runs       {', '.join(receipt['runs']) or 'none'}",
+        "Materialise evaluation, privacy_audit and dataset_card of these runs again.",
+        "Left to you: the file the corpus is read from, backups, generators trained elsewhere, and "
+        "Dagster's record of past runs, which quotes samples.",
+    )
+    Console().print(Text("\n".join(lines)), soft_wrap=True)
+    return 0
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -95,29 +138,18 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--generator", help="mini or a folder; default: SMOTEXT_GENERATOR")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--seed", type=int, help="of all random draws")
     parser.add_argument("--run", help="key of the run; default: the time, such as 20261122T0300")
     parser.add_argument("--labels", help="only these, by slug, separated by commas")
-    parser.add_argument(
-        "--strategy", help="auto, minority, not minority or all, as in imbalanced-learn"
-    )
-    parser.add_argument(
-        "--totals",
-        type=_totals,
-        metavar="LABEL=N,…",
-        help="instead of a strategy: real and synthetic train texts wanted, by slug",
-    )
-    parser.add_argument("--k-neighbors", type=int)
-    parser.add_argument("--oversample", type=float, help="samples made per row wanted")
+    add_pair_options(parser)
     parser.add_argument("--candidates", type=int, default=8, help="texts decoded per sample")
+    parser.add_argument(
+        "--adapt",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="train the generator on the train texts first; default: 0, not at all",
+    )
     parser.add_argument("--temperature", type=float, default=0.5, help="of the sampled candidates")
-
-
-def _totals(text: str) -> dict[str, int]:
-    pairs = [part.rpartition("=") for part in text.split(",")]
-    if not all(slug and number.isdigit() for slug, _, number in pairs):
-        raise argparse.ArgumentTypeError(f"LABEL=NUMBER, separated by commas; got {text!r}")
-    return {slug: int(number) for slug, _, number in pairs}
 
 
 def _run(given: argparse.Namespace) -> int:
@@ -135,11 +167,13 @@ def _run(given: argparse.Namespace) -> int:
         newsgroups=given.newsgroups,
     )
     found["generator"] = GeneratorResource(
-        generator=given.generator or found["generator"].generator, device=given.device
+        generator=given.generator or found["generator"].generator,
+        device=given.device,
+        workspace=found["generator"].workspace,
     )
     found["progress"] = TerminalProgress(descriptor=os.dup(2))
     decoding = {"n_candidates": given.candidates, "temperature": given.temperature}
-    ops = {"decoded_texts": decoding}
+    ops = {"decoded_texts": decoding, "generator": {"adapt_steps": given.adapt}}
     console.print(
         f"run {run}: {found['corpus'].source}, generator {found['generator'].generator} "
         f"(licence: {found['generator'].licence})",
@@ -154,27 +188,26 @@ def _run(given: argparse.Namespace) -> int:
     chosen = given.labels.split(",") if given.labels else slugs
     if unknown := sorted(set(chosen) - set(slugs)):
         raise ValueError(f"--labels: the corpus has {slugs}, not {unknown}")
-    # first, so that an option that cannot be is one error, not one a label
-    frozen_run(
-        tables,
-        run,
-        labelled_texts=Table(tables, "labelled_texts"),
-        generator=found["generator"],
-        asked={
-            "seed": given.seed,
-            "sampling_strategy": given.totals or given.strategy,
-            "k_neighbors": given.k_neighbors,
-            "oversample": given.oversample,
-        },
-    )
-    instance.add_dynamic_partitions(str(run_partitions.name), [run])
+    asked = pair_options(given)
+    run_options(corpus, asked)  # refused here, not after minutes
     bad: dict[str, str] = {}
     try:
         bad |= graph.materialize_labels(["embeddings"], slugs, suffix="")
+        graph.materialize(["generator"])
+        if given.adapt:
+            print_adaptation(tables, console)
+        frozen_run(
+            tables,
+            run,
+            labelled_texts=Table(tables, "labelled_texts"),
+            generator=found["generator"],
+            asked=asked,
+        )
+        instance.add_dynamic_partitions(str(run_partitions.name), [run])
         good = [slug for slug in chosen if slug not in bad]
-        bad |= graph.materialize_labels(_BY_LABEL_AND_RUN, good, suffix=f"|{run}")
+        bad |= graph.materialize_labels(BY_LABEL_AND_RUN, good, suffix=f"|{run}")
         if set(chosen) - bad.keys():
-            bad |= graph.materialize(_BY_RUN, partition_key=run)
+            bad |= graph.materialize(BY_RUN, partition_key=run)
         print_summary(tables, found["warehouse"].file, run, Console())
     finally:
         for key, reason in bad.items():
@@ -227,7 +260,7 @@ class _Graph:
             if data and (keys := data.metadata.get("failed_partitions")):
                 failed |= cast("dict[str, str]", keys.value)
         if not failed:
-            causes = "; ".join(_cause(f.error) for f in failures) or "the run did not start"
+            causes = "; ".join(root_cause(f.error) for f in failures) or "the run did not start"
             raise ValueError(f"{', '.join(names)} failed: {causes}")
         return failed
 
@@ -246,26 +279,6 @@ class _Graph:
             if failed:
                 todo = neighbours([s for s in group if s not in bad], order) + todo
         return bad
-
-
-def neighbours(slugs: Sequence[str], order: Sequence[str]) -> list[list[str]]:
-    """Groups of `slugs` that stand side by side in `order`, as a partition range needs them."""
-    groups: list[list[str]] = []
-    previous = -2
-    for place, slug in enumerate(order):
-        if slug in slugs:
-            if place == previous + 1:
-                groups[-1].append(slug)
-            else:
-                groups.append([slug])
-            previous = place
-    return groups
-
-
-def _cause(error: Any) -> str:
-    while error.cause is not None:
-        error = error.cause
-    return str(error.message).strip()
 
 
 if __name__ == "__main__":

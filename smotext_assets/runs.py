@@ -11,12 +11,19 @@ from smotext_assets.generator import generator_in_use
 from smotext_assets.resources import GeneratorResource, Table
 from smotext_assets.storage import Store
 from smotext_core.schemas import RUNS, conform
+from smotext_core.smote import check_options
 from smotext_core.targets import sampling_targets
 
 DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "sampling_strategy": "auto",
+    "strategy": "smote",
     "k_neighbors": 5,
+    "m_neighbors": 10,
+    "n_parents": 2,
+    "lam": "uniform",
+    "mixing": None,  # as suits the generator's encoder
+    "across_documents": True,
     "oversample": 1.5,
 }
 
@@ -89,15 +96,14 @@ def run_options(corpus: pl.DataFrame, asked: Mapping[str, Any]) -> dict[str, Any
     train = corpus.filter(pl.col("split") == "train")
     counts = {str(slug): n for slug, n in sorted(train.group_by("slug").len().iter_rows())}
     options = {**DEFAULTS, **{name: value for name, value in asked.items() if value is not None}}
-    if options["k_neighbors"] < 1 or not 0 < options["oversample"] < float("inf"):
-        raise ValueError(
-            "k_neighbors must be at least 1 and oversample above 0, got "
-            f"{options['k_neighbors']} and {options['oversample']}"
-        )
+    looked_at = ("strategy", "k_neighbors", "m_neighbors", "n_parents", "lam")
+    check_options(**{name: options[name] for name in looked_at})
+    if not 0 < options["oversample"] < float("inf"):
+        raise ValueError(f"oversample must be above 0, got {options['oversample']}")
     return {**options, "wanted": sampling_targets(counts, options["sampling_strategy"])}
 
 
 def run_config(store: Store, run: str) -> dict[str, Any]:
     """The frozen configuration of `run`, as `frozen_run` returned it."""
     config: dict[str, Any] = json.loads(store.read("runs", {"run": run})["config"][0])
-    return config
+    return {**DEFAULTS, **config}  # a run of an older version lacks the options that came later

@@ -26,7 +26,7 @@ from smotext_assets.resources import (
     Warehouse,
 )
 from smotext_assets.storage import Store
-from smotext_core.decoding import Candidates
+from smotext_core.search import Candidates
 from tests.conftest import S3_BUCKET
 from tests.fakes import FakeGenerator, fake_corpus
 
@@ -79,6 +79,10 @@ class FakeGeneratorResource(GeneratorResource):
     @property
     def encoder_fingerprint(self) -> str:
         return f"fake-encoder-{self.dimension}"
+
+    @property
+    def models(self) -> tuple[str, str]:
+        return "fake encoder", "fake decoder"
 
     @property
     def licence(self) -> str:

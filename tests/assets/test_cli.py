@@ -95,10 +95,13 @@ def test_run_refuses_a_bad_corpus(
             r"the corpus has \['astronomy', 'cooking', "
             r"'medicine'\], not \['absent'\]",
         ),
-        (["CORPUS", "--strategy", "most"], "sampling_strategy must be one of"),
+        (["CORPUS", "--sampling-strategy", "most"], "sampling_strategy must be one of"),
         (["CORPUS", "--totals", "absent=3"], "names the classes .'absent'."),
+        (["CORPUS", "--lam", "2"], "lam must be 'uniform'"),
+        (["CORPUS", "--n-parents", "7"], "n_parents=7 takes 6 neighbours"),
+        (["CORPUS", "--n-parents", "3", "--lam", "0.5"], "3 parents take lam='uniform'"),
         (["CORPUS", "--k-neighbors", "0"], "k_neighbors must be at least 1"),
-        (["CORPUS", "--oversample", "-1"], "oversample above 0"),
+        (["CORPUS", "--oversample", "-1"], "oversample must be above 0"),
         (["CORPUS", "--candidates", "0"], "n_candidates"),
     ],
 )
@@ -118,7 +121,14 @@ def test_run_refuses_bad_arguments(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--totals", "medicine"], ["--totals", "=3"], ["--totals", "medicine=-1"], ["--seed", "x"]],
+    [
+        ["--totals", "medicine"],
+        ["--totals", "=3"],
+        ["--totals", "medicine=-1"],
+        ["--seed", "x"],
+        ["--strategy", "auto"],
+        ["--mixing", "cubic"],
+    ],
 )
 def test_run_refuses_what_cannot_be_parsed(
     home: Home, capfd: pytest.CaptureFixture[str], arguments: list[str]

@@ -87,9 +87,9 @@ def test_frozen_run_refuses_another_corpus(store: Store) -> None:
     ("asked", "message"),
     [
         ({"k_neighbors": 0}, "k_neighbors must be at least 1"),
-        ({"oversample": 0.0}, "oversample above 0"),
-        ({"oversample": float("nan")}, "oversample above 0"),
-        ({"oversample": float("inf")}, "oversample above 0"),
+        ({"oversample": 0.0}, "oversample must be above 0"),
+        ({"oversample": float("nan")}, "oversample must be above 0"),
+        ({"oversample": float("inf")}, "oversample must be above 0"),
         ({"sampling_strategy": "more"}, "sampling_strategy must be one of"),
         ({"sampling_strategy": {"absent": 9}}, "names the classes .'absent'."),
         ({"sampling_strategy": {"small": 1}}, "has 2 already"),
