@@ -1,11 +1,16 @@
 """class_pairs and interpolated_vectors: which texts are mixed, how much of each, and the mix."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Literal
+
 import dagster as dg
 import numpy as np
 import polars as pl
 from pydantic import Field
 
 from smotext_assets.partitions import for_each_partition, label_by_run, of_label
+from smotext_assets.placement import figures, picture, vectors_of
 from smotext_assets.resources import (
     GeneratorResource,
     StoreResource,
@@ -13,31 +18,65 @@ from smotext_assets.resources import (
     column_schema,
     with_vectors,
 )
-from smotext_assets.runs import frozen_run
-from smotext_assets.storage import JSON, frame_sha256
-from smotext_core.mixing import Mixing, interpolate
+from smotext_assets.runs import DEFAULTS, frozen_run, run_config
+from smotext_assets.storage import JSON, Store, frame_sha256
+from smotext_core.mixing import Mixing, default_mixing, mixed_blocks
+from smotext_core.neighbor_table import neighbor_rows, neighbor_table
+from smotext_core.placement import MOST_SAMPLES, spread
 from smotext_core.report import markdown_table
 from smotext_core.schemas import CLASS_PAIRS, RUNS, conform, interpolated_schema
 from smotext_core.smote import make_pairs
+from smotext_core.strategies import SPARE, WITHIN_CLASS, Strategy
 
 
 class ClassPairsConfig(dg.Config):
-    """Frozen by the first partition of a run; None means as frozen, or the default."""
+    """Frozen by the first partition of a run; None and default mean as frozen, or the default."""
 
     seed: int | None = Field(default=None, description="Of all random draws. Default 0.")
     sampling_strategy: str | None = Field(
         default=None,
-        description="auto (every class to the largest), minority, not minority or all. "
-        "Default auto.",
+        description="Which classes grow to the largest: auto or not majority, minority, not "
+        "minority, all. Default auto.",
     )
     totals: dict[str, int] | None = Field(
         default=None,
-        description="Instead of a strategy: real and synthetic train texts wanted, by label slug.",
+        description="Instead of sampling_strategy: real and synthetic train texts wanted, by slug.",
+    )
+    strategy: Literal["default", Strategy] = Field(
+        default="default",
+        description="Which texts are mixed: the member of the SMOTE family. Default smote.",
     )
     k_neighbors: int | None = Field(default=None, description="Neighbours to mix with. Default 5.")
+    m_neighbors: int | None = Field(
+        default=None,
+        description="Nearest texts of all classes by which borderline-1, borderline-2 and svm tell "
+        "what is in danger. Default 10.",
+    )
+    n_parents: int | None = Field(
+        default=None,
+        description="Texts mixed in a sample; above 2 by Dirichlet weights. Default 2.",
+    )
+    lam: str | None = Field(
+        default=None,
+        description="The neighbour's share: uniform, beta:0.4, 0.5 or 0.2-0.8. Default uniform.",
+    )
+    mixing: Literal["default", Mixing] = Field(
+        default="default",
+        description="How vectors are mixed. Default linear-norm where the encoder's vectors have "
+        "length 1, else linear.",
+    )
+    across_documents: bool | None = Field(
+        default=None,
+        description="Mix no two passages of one document, where the label has two documents. "
+        "Default true.",
+    )
     oversample: float | None = Field(
         default=None, description="Samples made per row wanted; filters keep the best. Default 1.5."
     )
+
+
+MOST_OFTEN = 20  # neighbours that are enough for the default options
+_OPTIONS = ("strategy", "k_neighbors", "m_neighbors", "n_parents", "lam", "seed")
 
 
 @dg.asset(
@@ -58,10 +97,13 @@ def class_pairs(
 ) -> None:
     """One row per sample to make: its parents and their weights (SMOTE).
 
-    Parents are train texts of the label: a text and one of its nearest neighbours, λ ~ U(0, 1).
-    As sensitive as the texts: they stay in the store.
+    Parents are train texts of the label: as configured, a text and one of its nearest neighbours of
+    another document, λ ~ U(0, 1). As sensitive as the texts: they stay in the store.
     """
     tables, corpus = store.open(), labelled_texts.read()
+    train_texts = corpus.filter(pl.col("split") == "train")
+    given = {**config.model_dump(), "sampling_strategy": config.totals or config.sampling_strategy}
+    asked = {name: None if given[name] == "default" else given[name] for name in DEFAULTS}
 
     def make(label: str, run: str) -> dict[str, object]:
         texts = of_label(corpus, label)
@@ -70,28 +112,42 @@ def class_pairs(
             run,
             labelled_texts=labelled_texts,
             generator=generator,
-            asked={
-                "seed": config.seed,
-                "sampling_strategy": config.totals or config.sampling_strategy,
-                "k_neighbors": config.k_neighbors,
-                "oversample": config.oversample,
-            },
+            asked=asked,
         )
+        options = {name: frozen[name] for name in _OPTIONS}
         wanted = frozen["wanted"].get(label, 0)
         n_samples = int(np.ceil(wanted * frozen["oversample"]))
-        train = texts.filter(pl.col("split") == "train")
-        embedded, _ = with_vectors(train, embeddings, encoder=generator.encoder_fingerprint)
-        vectors = embedded.select("text_id", "content_hash", "embedding")
-        if vectors.height < train.height:
+        looks_around = frozen["strategy"] not in WITHIN_CLASS
+        own = pl.col("slug") == label
+        embedded, used = with_vectors(
+            train_texts if looks_around else train_texts.filter(own),
+            embeddings,
+            encoder=generator.encoder_fingerprint,
+        )
+        wanting = train_texts.filter(own | looks_around).join(embedded, on="text_id", how="anti")
+        if wanting.height:
             raise ValueError(
-                f"{vectors.height} of {train.height} train texts have vectors: "
-                f"materialise embeddings, partition {label!r}"
+                f"{wanting.height} train texts that {frozen['strategy']} looks at have no vectors: "
+                f"materialise embeddings, partitions {wanting['slug'].unique().sort().to_list()}"
             )
+        vectors = embedded.filter(own)
 
-        def pair() -> tuple[pl.DataFrame, dict[str, str | None]]:
-            made_of = embeddings.sha256(label=label)
+        def pair() -> tuple[pl.DataFrame, dict[str, JSON]]:
+            about: dict[str, JSON] = {
+                "embeddings": embeddings.sha256(label=label),
+                "label": texts["label"][0],
+            }
             if n_samples == 0:
-                return CLASS_PAIRS.to_frame(), {"fallback": None, "embeddings": made_of}
+                return CLASS_PAIRS.to_frame(), {**about, "fallback": None}
+            near, recall = None, None
+            if vectors.height > 1 and frozen["strategy"] not in ("random", "kmeans"):
+                table, recall = _neighbors(
+                    tables,
+                    label,
+                    vectors,
+                    k=max(SPARE * frozen["k_neighbors"], frozen["m_neighbors"]),
+                )
+                near = neighbor_rows(table, vectors["text_id"].to_list())
             frame, fallback = make_pairs(
                 vectors["text_id"].to_list(),
                 vectors["embedding"].to_numpy(),
@@ -99,29 +155,35 @@ def class_pairs(
                 label=texts["label"][0],
                 slug=label,
                 n_samples=n_samples,
-                k_neighbors=frozen["k_neighbors"],
-                seed=frozen["seed"],
+                others=embedded.filter(~own)["embedding"].to_numpy() if looks_around else None,
+                neighbors=near,
+                groups=vectors["document_id"].to_list() if frozen["across_documents"] else None,
+                **options,
             )
-            return frame, {"fallback": fallback, "embeddings": made_of}
+            return frame, {**about, "fallback": fallback, "neighbor_recall": recall}
 
         frame, manifest, _ = tables.write_once(
             "class_pairs",
             {"label": label, "run": run},
             inputs={
-                "vectors": frame_sha256(vectors),
-                "embeddings": embeddings.sha256(label=label),
+                "vectors": frame_sha256(
+                    vectors.select("text_id", "document_id", "content_hash", "embedding")
+                ),
+                "embeddings": dict(used),
                 "n_samples": n_samples,
-                "k_neighbors": frozen["k_neighbors"],
-                "seed": frozen["seed"],
+                "across_documents": frozen["across_documents"],
+                **options,
             },
             make=pair,
         )
         return {
             "dagster/partition_row_count": frame.height,
             "dagster/uri": f"{tables.root}/{manifest.path}",
-            "real_train_texts": train.height,
+            "real_train_texts": vectors.height,
             "wanted": wanted,
+            **options,
             "fallback": str(manifest.metadata["fallback"] or "none"),
+            "neighbor_recall": manifest.metadata.get("neighbor_recall") or "no search",
             "first_pairs": dg.MetadataValue.md(
                 markdown_table(
                     frame.head(5).with_columns(
@@ -138,6 +200,33 @@ def class_pairs(
     for_each_partition(context, make)
 
 
+def _neighbors(
+    tables: Store, label: str, vectors: pl.DataFrame, *, k: int
+) -> tuple[pl.DataFrame, float]:
+    """The label's table `neighbors` of these vectors, of k or more each, and its recall.
+
+    Searched by the first run that needs it; other seeds, ratios and λ find it there. As sensitive
+    as the texts.
+    """
+    partition = {"label": label}
+    made_of: JSON = frame_sha256(vectors.select("text_id", "embedding").sort("text_id"))
+    k = max(k, MOST_OFTEN)
+    with suppress(ValueError):  # damaged: made again
+        manifest = tables.manifest("neighbors", partition)
+        if manifest is not None and manifest.metadata["vectors"] == made_of:
+            k = max(k, int(str(manifest.metadata["k"])))
+
+    def search() -> tuple[pl.DataFrame, dict[str, JSON]]:
+        ids, matrix = vectors["text_id"].to_list(), vectors["embedding"].to_numpy()
+        table, recall = neighbor_table(ids, matrix, k=k)
+        return table, {"vectors": made_of, "k": k, "recall": recall}
+
+    table, manifest, _ = tables.write_once(
+        "neighbors", partition, inputs={"vectors": made_of, "k": k}, make=search
+    )
+    return table, float(str(manifest.metadata["recall"]))
+
+
 @dg.asset(
     group_name="vectors",
     kinds={"parquet"},
@@ -151,6 +240,7 @@ def class_pairs(
 def interpolated_vectors(
     context: dg.AssetExecutionContext,
     class_pairs: Table,
+    labelled_texts: Table,
     embeddings: Table,
     generator: GeneratorResource,
     store: StoreResource,
@@ -158,10 +248,11 @@ def interpolated_vectors(
     """One row per sample: the mixed vector.
 
     With an encoder of unit vectors the mix is brought back to unit length, the scale its decoder
-    was trained on. As sensitive as the texts: they stay in the store.
+    was trained on, unless the run has another `mixing`. As sensitive as the texts: they stay in the
+    store.
     """
-    tables = store.open()
-    mixing: Mixing = "linear-norm" if generator.normalized else "linear"
+    tables, encoder = store.open(), generator.encoder_fingerprint
+    train = labelled_texts.read().filter(pl.col("split") == "train")
 
     def make(label: str, run: str) -> dict[str, object]:
         pairs, real = class_pairs.read(label=label, run=run), embeddings.read(label=label)
@@ -172,37 +263,68 @@ def interpolated_vectors(
                 "the pairs were made of other embeddings than there are now: "
                 f"materialise class_pairs, partition '{label}|{run}'"
             )
-        encoder = {"encoder": embeddings.metadata(label=label)["encoder"]}
+        if embeddings.metadata(label=label)["encoder"] != encoder:
+            raise ValueError(
+                f"the vectors are of the encoder {embeddings.metadata(label=label)['encoder']}, "
+                f"not of {generator.name}'s: materialise embeddings, partition {label!r}"
+            )
+        mixing = run_config(tables, run)["mixing"] or default_mixing(
+            normalized=generator.normalized
+        )
 
-        def mix() -> tuple[pl.DataFrame, dict[str, JSON]]:
+        def mix() -> tuple[Iterator[pl.DataFrame], dict[str, JSON]]:
+            told: dict[str, JSON] = {"encoder": encoder}
+            return frames(told), told
+
+        def frames(told: dict[str, JSON]) -> Iterator[pl.DataFrame]:
             vectors = real["embedding"].to_numpy()
             schema = interpolated_schema(vectors.shape[1])
+            yield schema.to_frame()
             if pairs.is_empty():
-                return schema.to_frame(), encoder
-            mixed = interpolate(pairs, real["text_id"].to_list(), vectors, mixing=mixing)
-            frame = pairs.select("sample_id").with_columns(
-                pl.Series("vector", mixed, dtype=schema["vector"])
+                return
+            looked_at = spread(pairs.height, MOST_SAMPLES)
+            seen, norms, done = [], [], 0
+            for block in mixed_blocks(pairs, real["text_id"].to_list(), vectors, mixing=mixing):
+                here = looked_at[(looked_at >= done) & (looked_at < done + len(block))]
+                seen.append(block[here - done])
+                norms.append(np.linalg.norm(block, axis=1))
+                ids = pairs["sample_id"].slice(done, len(block))
+                made = pl.Series("vector", block, dtype=schema["vector"])
+                yield conform(pl.DataFrame([ids, made]), schema)
+                done += len(block)
+            told |= figures(
+                np.concatenate(seen),
+                train,
+                embeddings,
+                label=label,
+                encoder=encoder,
+                norms=np.concatenate(norms),
             )
-            norms = {
-                "mean_norm": float(np.linalg.norm(mixed, axis=1).mean()),
-                "mean_real_norm": float(np.linalg.norm(vectors, axis=1).mean()),
-            }
-            return conform(frame, schema), encoder | norms
 
-        frame, manifest, _ = tables.write_once(
+        manifest, _ = tables.stream_once(
             "interpolated_vectors",
             {"label": label, "run": run},
             inputs={
                 "pairs": class_pairs.sha256(label=label, run=run),
                 "embeddings": embeddings.sha256(label=label),
                 "mixing": mixing,
+                "among": vectors_of(embeddings, encoder=encoder),
             },
             make=mix,
         )
         return {
-            "dagster/partition_row_count": frame.height,
+            "dagster/partition_row_count": manifest.rows,
             "dagster/uri": f"{tables.root}/{manifest.path}",
+            "mixing": mixing,
             **manifest.metadata,
+            **picture(
+                pairs,
+                tables.read_frames("interpolated_vectors", {"label": label, "run": run}),
+                train,
+                embeddings,
+                label=label,
+                encoder=encoder,
+            ),
         }
 
     for_each_partition(context, make)

@@ -6,6 +6,7 @@ Equally near means within 1e-6 in cosine, about what float32 resolves.
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from smotext_core.neighbors import nearest_neighbors, unit, vector_norms
 
 EditedKind = Literal["all", "mode"]
+Cleaning = Literal["tomek", "enn"]
 
 BLOCK_BYTES = 32 * 2**20  # of similarities at a time
 TIE = 1e-6
@@ -109,6 +111,25 @@ def edited_nearest_neighbours(
         own = slice(bounds[code], bounds[code + 1])
         dropped[order[own]] = _fewer_than(scaled[own], foreign[own] - TIE, k=k)
     return dropped
+
+
+def clean(
+    cleaning: Cleaning, vectors: Sequence[NDArray[np.floating[Any]] | None], labels: Sequence[Any]
+) -> NDArray[np.bool_]:
+    """Rows that stay, (n,): those without a vector, and what SMOTETomek ("tomek") and SMOTEENN
+    ("enn") leave of the others (Batista et al. 2004). Warns of classes that are lost.
+    """
+    kept = np.ones(len(labels), dtype=np.bool_)
+    rows = [row for row, vector in enumerate(vectors) if vector is not None]
+    embeddings = np.stack([vector for vector in vectors if vector is not None])
+    dropped = tomek_links if cleaning == "tomek" else edited_nearest_neighbours
+    kept[rows] = ~dropped(embeddings, [str(labels[row]) for row in rows], sampling_strategy="all")
+    gone = {str(label) for label in labels} - {
+        str(label) for label, keep in zip(labels, kept, strict=True) if keep
+    }
+    if gone:
+        warnings.warn(f"cleaning={cleaning!r} left no row of {sorted(gone)}", stacklevel=3)
+    return kept
 
 
 def _nearest_foreign(scaled: NDArray[np.float32], bounds: NDArray[np.int64]) -> NDArray[np.float32]:

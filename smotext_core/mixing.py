@@ -5,7 +5,7 @@ Knows vectors and ids, no texts. Vectors keep the scale they came with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Real
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -21,7 +21,13 @@ MIXINGS: tuple[Mixing, ...] = get_args(Mixing)
 Lam: TypeAlias = str | float | tuple[float, float]
 """A law of λ as users write it, see `parse_lam`."""
 
+PAIRS = 2**17  # looked up at a time
 PARALLEL = 1e-8  # of 1 - |cos|: below it an arc is a line to float32, or has no one direction
+
+
+def default_mixing(*, normalized: bool) -> Mixing:
+    """The mixing that keeps to the lengths an encoder gives, all 1 or not."""
+    return "linear-norm" if normalized else "linear"
 
 
 class LamLaw(NamedTuple):
@@ -109,7 +115,25 @@ def interpolate(
     *,
     mixing: Mixing,
 ) -> NDArray[np.float32]:
-    """The mixed vector of each sample, (n, d). A weight of 1 gives that parent to the bit.
+    """The mixed vector of each sample, (n, d): the blocks of `mixed_blocks` as one array."""
+    mixed = np.empty((len(pairs), np.shape(embeddings)[-1]), dtype=np.float32)
+    done = 0
+    for block in mixed_blocks(pairs, text_ids, embeddings, mixing=mixing):
+        mixed[done : done + len(block)] = block
+        done += len(block)
+    return mixed
+
+
+def mixed_blocks(
+    pairs: pl.DataFrame,
+    text_ids: Sequence[str],
+    embeddings: NDArray[np.floating[Any]],
+    *,
+    mixing: Mixing,
+) -> Iterator[NDArray[np.float32]]:
+    """The mixed vectors of the samples, in their order, a MiB at a time.
+
+    A weight of 1 gives that parent to the bit.
 
     - "linear": z = Σ wᵢ·eᵢ, for a pair (1 - λ)·base + λ·neighbour (Chawla et al. 2002). Shorter
       than its parents: 0.92× at λ = .5 and cosine .7.
@@ -133,8 +157,19 @@ def interpolate(
         raise ValueError(f"mixing must be one of {MIXINGS}, got {mixing!r}")
     embeddings = np.asarray(embeddings)
     norms = vector_norms(embeddings)
-    rows, weights, counts = _parents(pairs, text_ids)  # (n, p), unused places have weight 0
-    mixed = np.empty((len(rows), embeddings.shape[1]), dtype=np.float32)
+    ids = pl.Series(text_ids, dtype=pl.String)
+    for first in range(0, len(pairs), PAIRS):
+        yield from _mixed_blocks(pairs[first : first + PAIRS], ids, embeddings, norms, mixing)
+
+
+def _mixed_blocks(
+    pairs: pl.DataFrame,
+    ids: pl.Series,
+    embeddings: NDArray[np.floating[Any]],
+    norms: NDArray[np.float64],
+    mixing: Mixing,
+) -> Iterator[NDArray[np.float32]]:
+    rows, weights, counts = _parents(pairs, ids)  # (n, p), unused places have weight 0
     step = max(1, ROWS_BYTES // (8 * embeddings.shape[1]))
     for start in range(0, len(rows), step):
         block = slice(start, start + step)
@@ -149,11 +184,12 @@ def interpolate(
                     f"the parents of sample {sample_id} point opposite ways: no one arc joins "
                     "them; use mixing='linear'"
                 )
-        z = np.zeros((len(row), embeddings.shape[1]))
+        factors = share.astype(np.result_type(embeddings.dtype, np.float32))
+        z = np.zeros((len(row), embeddings.shape[1]), dtype=factors.dtype)
         for p in range(row.shape[1]):
-            z += embeddings[row[:, p]] * share[:, p, None]
+            z += embeddings[row[:, p]] * factors[:, p, None]
         if mixing != "linear":
-            length = np.sqrt(np.einsum("nd,nd->n", z, z))
+            length = np.sqrt(np.einsum("nd,nd->n", z, z, dtype=np.float64))
             if (length == 0).any():
                 sample_id = pairs["sample_id"][start + int((length == 0).argmax())]
                 raise ValueError(
@@ -162,10 +198,10 @@ def interpolate(
                 )
             size = np.abs(weight)
             z *= ((size * norms[row]).sum(axis=1) / size.sum(axis=1) / length)[:, None]
-        mixed[block] = z
-    sample, parent = np.nonzero(weights == 1)  # lam 0 and lam 1 are a parent to the bit
-    mixed[sample] = embeddings[rows[sample, parent]]
-    return mixed
+        mixed = z.astype(np.float32, copy=False)
+        sample, parent = np.nonzero(weight == 1)  # lam 0 and lam 1 are a parent to the bit
+        mixed[sample] = embeddings[row[sample, parent]]
+        yield mixed
 
 
 def _arc_shares(
@@ -193,16 +229,26 @@ def _arc_shares(
     return shares
 
 
+def _rows_of(wanted: pl.Series, ids: pl.Series) -> pl.Series:
+    """The row of each id, null where it is none of `ids`."""
+    if len(wanted) > len(ids):
+        return wanted.replace_strict(ids, np.arange(len(ids)), default=None, return_dtype=pl.Int64)
+    # few among many: a hash of all would take ten times the memory of the ids
+    order = ids.arg_sort()
+    ordered = ids.gather(order)
+    place = ordered.search_sorted(wanted).clip(upper_bound=len(ids) - 1)
+    return order.gather(place).cast(pl.Int64).set(ordered.gather(place) != wanted, None)
+
+
 def _parents(
-    pairs: pl.DataFrame, text_ids: Sequence[str]
+    pairs: pl.DataFrame, ids: pl.Series
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     """Rows of the parents' vectors and their weights, (n, most parents), 0 past their counts."""
     counts = pairs["parent_ids"].list.len().cast(pl.Int64).to_numpy()
     if (counts != pairs["weights"].list.len().to_numpy()).any() or (counts == 0).any():
         raise ValueError("every sample needs at least one parent and one weight for each parent")
     flat = pairs.select(pl.col("parent_ids").explode())["parent_ids"]
-    ids = pl.Series(text_ids, dtype=pl.String)
-    known = flat.replace_strict(ids, np.arange(len(ids)), default=None, return_dtype=pl.Int64)
+    known = _rows_of(flat, ids)
     if known.null_count():
         unknown = flat.filter(known.is_null())
         raise ValueError(

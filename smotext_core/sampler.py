@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from numbers import Integral
-from typing import Any, Protocol
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sklearn.base import BaseEstimator
 
-from smotext_core.mixing import interpolate
-from smotext_core.overlap import words
-from smotext_core.search import Candidates
-from smotext_core.smote import make_pairs
-from smotext_core.streams import sample_seeds
+from smotext_core.cleaning import Cleaning, clean
+from smotext_core.columns import checked_groups, checked_labels, checked_texts, resampled
+from smotext_core.mixing import MIXINGS, Lam, Mixing, default_mixing, interpolate
+from smotext_core.new_texts import TextGenerator, decode_new, words_of
+from smotext_core.smote import check_options, make_pairs
+from smotext_core.strategies import WITHIN_CLASS, Strategy
 from smotext_core.targets import sampling_targets
 
 LINEAGE_SCHEMA = pl.Schema(
@@ -33,26 +36,14 @@ LINEAGE_SCHEMA = pl.Schema(
 )
 
 
-class TextGenerator(Protocol):
-    """What `SMOTExT` needs of a generator; `smotext_core.xrag.load_generator` gives one."""
-
-    @property
-    def normalized(self) -> bool: ...
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
-
-    def decode_candidates(
-        self, vectors: NDArray[np.float32], *, seeds: Sequence[int], n_candidates: int
-    ) -> Candidates: ...
-
-
 class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Oversample texts by decoding points between embeddings of one class.
 
     SMOTExT (Bystroński et al. 2025): z = (1 - lam)·a + lam·b for a text and one of its nearest
     neighbours, decoded to text. Of a sample's candidates, best round trip first, the first that
     repeats no text is kept. A sample depends on (random_state, label, its number) alone, unless
-    it collides with another one's text. Fits an imbalanced-learn pipeline.
+    it collides with another one's text. Of the same train texts in the order of their ids and the
+    same seed, the asset graph decodes the same texts. Fits an imbalanced-learn pipeline.
 
     Args:
         sampling_strategy: as imbalanced-learn's over-samplers, see `targets.sampling_targets`.
@@ -61,11 +52,21 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         generator: "mini", another name or a folder that `load_generator` takes, or a
             `TextGenerator`.
         n_candidates: decoded for each sample.
-        verbose: print a line for each class.
+        verbose: show a progress bar for each class.
+        strategy: member of the SMOTE family, see `strategies.plan_pairs`.
+        m_neighbors: nearest texts of all classes that tell borderline and svm what is in danger.
+        n_parents: texts mixed in a sample.
+        lam: the neighbour's share, see `mixing.parse_lam`.
+        mixing: see `mixing.interpolate`; None: "linear-norm" with an encoder of unit vectors, else
+            "linear".
+        cleaning: after oversampling drop rows that lie among another class, given ones too, as
+            imbalanced-learn's SMOTETomek ("tomek") and SMOTEENN ("enn"); None drops none.
+        max_attempts: times that a sample is decoded while all its candidates repeat texts.
 
     Attributes:
-        lineage_: polars frame, a row for each text made, in their order: sample_id, label, text,
-            parent_index (positions in `texts`), weights, round_trip_cosine.
+        lineage_: polars frame, a row for each text made and returned, in their order: sample_id,
+            label, text, parent_index (positions in `texts`), weights, round_trip_cosine.
+        sample_indices_: positions of the given texts that are returned; all but for `cleaning`.
         sampling_strategy_: number of texts wanted for each class.
 
     Example:
@@ -73,6 +74,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """
 
     lineage_: pl.DataFrame
+    sample_indices_: NDArray[np.int64]
 
     def __init__(
         self,
@@ -82,6 +84,14 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         generator: str | TextGenerator = "mini",
         n_candidates: int = 8,
         verbose: bool = False,
+        *,
+        strategy: Strategy = "smote",
+        m_neighbors: int = 10,
+        n_parents: int = 2,
+        lam: Lam = "uniform",
+        mixing: Mixing | None = None,
+        cleaning: Cleaning | None = None,
+        max_attempts: int = 3,
     ) -> None:
         self.sampling_strategy = sampling_strategy
         self.k_neighbors = k_neighbors
@@ -89,24 +99,35 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.generator = generator
         self.n_candidates = n_candidates
         self.verbose = verbose
+        self.strategy = strategy
+        self.m_neighbors = m_neighbors
+        self.n_parents = n_parents
+        self.lam = lam
+        self.mixing = mixing
+        self.cleaning = cleaning
+        self.max_attempts = max_attempts
 
-    def fit_resample(self, texts: Any, labels: Any) -> tuple[Any, Any]:
+    def fit_resample(self, texts: Any, labels: Any, groups: Any = None) -> tuple[Any, Any]:
         """The texts and labels with new ones appended, originals first, in the kinds given.
 
         Args:
             texts: list, tuple, one-dimensional numpy array, polars or pandas series of n strings.
                 Blank ones and repetitions are returned but are no parents.
             labels: n labels, of any of those kinds.
+            groups: n names, of the document that each text is a passage of, if they are: no two
+                passages of one document are mixed, where the class has two documents.
 
         Returns:
             texts and labels. Fewer than wanted, with a warning, where candidates repeat texts.
 
         Raises:
             ValueError: lengths differ, missing or non-string texts, missing or unhashable labels,
-                fewer than two classes, an impossible sampling_strategy.
+                fewer than two classes, an impossible option.
         """
-        given = _checked_texts(texts)
-        classes = _checked_labels(labels, n_texts=len(given))
+        given = checked_texts(texts)
+        classes = checked_labels(labels, n_texts=len(given))
+        documents = None if groups is None else checked_groups(groups, n_texts=len(given))
+        self._check()
         targets = sampling_targets(Counter(classes), self.sampling_strategy)
         names = {label: str(label) for label in targets}
         if len(set(names.values())) < len(names):
@@ -114,34 +135,139 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 f"labels must differ as text, got {sorted(map(repr, names))}: use one type of label"
             )
         self.sampling_strategy_ = targets
-        seed, generator = self._seed(), self._generator()
-        taken = {_normalized(text) for text in given}
-        frames, new_labels = [LINEAGE_SCHEMA.to_frame()], []
-        for position, label in enumerate(sorted(targets, key=names.__getitem__)):
-            if targets[label] == 0:
-                continue
-            # first row of each text: a repetition would pair with itself
-            parents: dict[str, int] = {}
-            for row, (text, of) in enumerate(zip(given, classes, strict=True)):
-                if of == label and text.strip():
-                    parents.setdefault(text, row)
-            made = _new_texts(
-                parents,
-                taken,
-                generator,
-                label=names[label],
-                slug=str(position),
-                n_samples=targets[label],
-                k_neighbors=self.k_neighbors,
-                seed=seed,
-                n_candidates=self.n_candidates,
+        order = sorted(targets, key=names.__getitem__)
+        # first row of each text: a repetition would pair with itself
+        rows_of: dict[Any, dict[str, int]] = {label: {} for label in order}
+        for row, (text, label) in enumerate(zip(given, classes, strict=True)):
+            if text.strip():
+                rows_of[label].setdefault(text, row)
+        for label in order:
+            if targets[label] and not rows_of[label]:
+                raise ValueError(
+                    f"class {names[label]!r} has no texts: every one of its rows is blank"
+                )
+        wanted = [label for label in order if targets[label]]
+        looks_around = self.strategy not in WITHIN_CLASS
+        encoded = order if looks_around or self.cleaning else wanted
+        vectors, made = {}, []
+        if wanted or self.cleaning:
+            generator = self._generator()
+            vectors = {
+                label: np.asarray(generator.encode(list(rows_of[label])))
+                for label in encoded
+                if rows_of[label]
+            }
+        seed, taken = self._seed(), {words_of(text) for text in given}
+        with _bar(shown=self.verbose) as bar:
+            for label in wanted:
+                rows = list(rows_of[label].values())
+                others = [vectors[other] for other in vectors if other != label]
+                pairs, mixed = self._mixed(
+                    [f"{row:012d}" for row in rows],
+                    vectors[label],
+                    others=np.concatenate(others) if looks_around and others else None,
+                    groups=None if documents is None else [documents[row] for row in rows],
+                    label=names[label],
+                    slug=str(order.index(label)),
+                    n_samples=targets[label],
+                    seed=seed,
+                    normalized=generator.normalized,
+                )
+                # labels are data: brackets in them are not markup
+                task = bar.add_task(names[label].replace("[", r"\["), total=len(mixed))
+                found = decode_new(
+                    mixed,
+                    generator,
+                    taken,
+                    label=names[label],
+                    seed=seed,
+                    n_candidates=self.n_candidates,
+                    max_attempts=self.max_attempts,
+                    advance=partial(bar.advance, task),
+                )
+                if len(found) < len(mixed):
+                    warnings.warn(
+                        f"class {names[label]!r}: {len(found)} of {len(mixed)} texts made; every "
+                        "candidate of the others was empty or repeated a text; raise n_candidates "
+                        f"(now {self.n_candidates}) or max_attempts (now {self.max_attempts})",
+                        stacklevel=2,
+                    )
+                made += [_Made(label, pairs.row(n, named=True), *found[n]) for n in sorted(found)]
+        kept = np.ones(len(given) + len(made), dtype=np.bool_)
+        if self.cleaning:
+            place = {
+                (label, text): vector
+                for label in vectors
+                for text, vector in zip(rows_of[label], vectors[label], strict=True)
+            }
+            real = [place.get(key) for key in zip(classes, given, strict=True)]  # None: blank
+            kept = clean(
+                self.cleaning,
+                [*real, *(sample.embedding for sample in made)],
+                [*classes, *(sample.label for sample in made)],
             )
-            if self.verbose:
-                print(f"[SMOTExT] {names[label]}: {len(parents)} texts, {len(made)} made")
-            frames.append(made)
-            new_labels += [label] * len(made)
-        self.lineage_ = pl.concat(frames)
-        return _extended(texts, self.lineage_["text"].to_list()), _extended(labels, new_labels)
+        self.sample_indices_ = np.flatnonzero(kept[: len(given)])
+        made = [s for s, keep in zip(made, kept[len(given) :], strict=True) if keep]
+        self.lineage_ = _lineage(made, names)
+        return (
+            resampled(texts, self.sample_indices_.tolist(), [sample.text for sample in made]),
+            resampled(labels, self.sample_indices_.tolist(), [sample.label for sample in made]),
+        )
+
+    def _mixed(
+        self,
+        text_ids: Sequence[str],
+        embeddings: NDArray[np.float32],
+        *,
+        others: NDArray[np.float32] | None,
+        groups: Sequence[str] | None,
+        label: str,
+        slug: str,
+        n_samples: int,
+        seed: int,
+        normalized: bool,
+    ) -> tuple[pl.DataFrame, NDArray[np.float32]]:
+        """CLASS_PAIRS of one class and their vectors."""
+        pairs, fallback = make_pairs(
+            text_ids,
+            embeddings,
+            run="smotext",
+            label=label,
+            slug=slug,
+            n_samples=n_samples,
+            strategy=self.strategy,
+            k_neighbors=self.k_neighbors,
+            m_neighbors=self.m_neighbors,
+            n_parents=self.n_parents,
+            seed=seed,
+            lam=self.lam,
+            others=others,
+            groups=groups,
+        )
+        if fallback:
+            warnings.warn(f"class {label!r}: {fallback}", stacklevel=3)
+        mixing = self.mixing or default_mixing(normalized=normalized)
+        return pairs, interpolate(pairs, text_ids, embeddings, mixing=mixing)
+
+    def _check(self) -> None:
+        check_options(
+            strategy=self.strategy,
+            k_neighbors=self.k_neighbors,
+            m_neighbors=self.m_neighbors,
+            n_parents=self.n_parents,
+            lam=self.lam,
+        )
+        for name, value, allowed in (
+            ("mixing", self.mixing, MIXINGS),
+            ("cleaning", self.cleaning, get_args(Cleaning)),
+        ):
+            if value is not None and value not in allowed:
+                raise ValueError(f"{name} must be one of {allowed} or None, got {value!r}")
+        if min(self.n_candidates, self.max_attempts) < 1:
+            raise ValueError(
+                "n_candidates and max_attempts must be at least 1, got "
+                f"{self.n_candidates} and {self.max_attempts}"
+            )
 
     def _seed(self) -> int:
         if isinstance(self.random_state, Integral):
@@ -158,122 +284,30 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         return load_generator(self.generator)
 
 
-def _new_texts(
-    parents: Mapping[str, int],
-    taken: set[str],
-    generator: TextGenerator,
-    *,
-    label: str,
-    slug: str,
-    n_samples: int,
-    k_neighbors: int,
-    seed: int,
-    n_candidates: int,
-) -> pl.DataFrame:
-    """Lineage of up to n_samples texts of one class; their words are added to `taken`."""
-    text_ids = [f"{row:012d}" for row in parents.values()]
-    embeddings = np.asarray(generator.encode(list(parents))) if parents else np.empty((0, 1))
-    pairs, fallback = make_pairs(
-        text_ids,
-        embeddings,
-        run="smotext",
-        label=label,
-        slug=slug,
-        n_samples=n_samples,
-        k_neighbors=k_neighbors,
-        seed=seed,
-    )
-    if fallback:
-        warnings.warn(f"class {label!r}: {fallback}", stacklevel=3)
-    vectors = interpolate(
-        pairs,
-        text_ids,
-        embeddings,
-        mixing="linear-norm" if generator.normalized else "linear",
-    )
-    seeds = sample_seeds(pairs["number"].to_numpy(), seed=seed, label=label).tolist()
-    decoded = generator.decode_candidates(vectors, seeds=seeds, n_candidates=n_candidates)
-    rows = []
-    for pair, candidates, cosines in zip(
-        pairs.iter_rows(named=True), decoded.texts, decoded.cosines.tolist(), strict=True
-    ):
-        for text, cosine in zip(candidates, cosines, strict=True):
-            normalized = _normalized(text)
-            if normalized and normalized not in taken:
-                taken.add(normalized)
-                parent_index = [int(parent) for parent in pair["parent_ids"]]
-                rows.append((pair["sample_id"], label, text, parent_index, pair["weights"], cosine))
-                break
-    if len(rows) < n_samples:
-        warnings.warn(
-            f"class {label!r}: {len(rows)} of {n_samples} texts made; every candidate of the "
-            f"others was empty or repeated a text; raise n_candidates (now {n_candidates})",
-            stacklevel=3,
+class _Made(NamedTuple):
+    label: Any
+    pair: dict[str, Any]  # its row of CLASS_PAIRS
+    text: str
+    cosine: float
+    embedding: NDArray[np.float32]  # of the text
+
+
+def _lineage(made: Sequence[_Made], names: Mapping[Any, str]) -> pl.DataFrame:
+    rows = [
+        (
+            sample.pair["sample_id"],
+            names[sample.label],
+            sample.text,
+            [int(parent) for parent in sample.pair["parent_ids"]],
+            sample.pair["weights"],
+            sample.cosine,
         )
+        for sample in made
+    ]
     return pl.DataFrame(rows, schema=LINEAGE_SCHEMA, orient="row")
 
 
-def _normalized(text: str) -> str:
-    return " ".join(words(text))
-
-
-def _is_missing(value: object) -> bool:
-    if isinstance(value, float):
-        return value != value
-    return value is None or type(value).__name__ in ("NAType", "NaTType")  # pandas'
-
-
-def _items(values: Any, *, name: str) -> list[Any]:
-    # iterators would be spent, sets and mappings have no rows
-    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__getitem__"):
-        raise ValueError(
-            f"{name} must be a list, array or series with one item a row, "
-            f"got a {type(values).__name__}"
-        )
-    if getattr(values, "ndim", 1) != 1:
-        raise ValueError(f"{name} must be one-dimensional, got shape {values.shape}")
-    return values.tolist() if hasattr(values, "tolist") else list(values)
-
-
-def _checked_texts(texts: Any) -> list[str]:
-    items = _items(texts, name="texts")
-    for row, text in enumerate(items):
-        if not isinstance(text, str):
-            what = "missing" if _is_missing(text) else f"a {type(text).__name__}"
-            raise ValueError(f"every text must be a string, texts[{row}] is {what}: drop or fix it")
-    return items
-
-
-def _checked_labels(labels: Any, *, n_texts: int) -> list[Any]:
-    items = _items(labels, name="labels")
-    if len(items) != n_texts:
-        raise ValueError(
-            "Found input variables with inconsistent numbers of samples: "
-            f"{n_texts} texts, {len(items)} labels"
-        )
-    for row, label in enumerate(items):
-        if _is_missing(label):
-            raise ValueError(f"labels must not be missing, labels[{row}] is {label}: drop that row")
-        try:
-            hash(label)
-        except TypeError:
-            raise ValueError(
-                f"Unknown label type: labels[{row}] is a {type(label).__name__}; a label must be "
-                "one value a row, such as a string or an integer"
-            ) from None
-    return items
-
-
-def _extended(values: Any, new: list[Any]) -> Any:
-    """`values` with `new` appended, in its kind and dtype."""
-    if isinstance(values, np.ndarray):
-        # a fixed-width string array widens where a new text is longer
-        dtype = None if values.dtype.kind == "U" and new else values.dtype
-        return np.concatenate([values, np.asarray(new, dtype=dtype)])
-    if isinstance(values, pl.Series):
-        return pl.concat([values, pl.Series(values.name, new, dtype=values.dtype)])
-    if type(values).__module__.partition(".")[0] == "pandas":
-        pd = sys.modules["pandas"]  # its series came in, so it is there
-        added = pd.Series(new, dtype=values.dtype, name=values.name)
-        return pd.concat([values, added], ignore_index=True)
-    return (*values, *new) if isinstance(values, tuple) else [*values, *new]
+def _bar(*, shown: bool) -> Progress:
+    """In a terminal or notebook a moving bar, elsewhere its last state."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=not shown)

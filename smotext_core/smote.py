@@ -7,16 +7,17 @@ cosine.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from smotext_core.mixing import Lam, neighbor_weights, parse_lam
+from smotext_core.mixing import Lam, LamLaw, neighbor_weights, parse_lam
 from smotext_core.neighbors import vector_norms
 from smotext_core.schemas import CLASS_PAIRS, conform
-from smotext_core.strategies import STRATEGIES, Strategy, plan_pairs
+from smotext_core.strategies import STRATEGIES, Strategy, largest_group, plan_pairs
 from smotext_core.streams import sample_uniforms
 
 
@@ -36,6 +37,7 @@ def make_pairs(
     lam: Lam = "uniform",
     others: NDArray[np.floating[Any]] | None = None,
     neighbors: NDArray[np.int64] | None = None,
+    groups: Sequence[str] | None = None,
 ) -> tuple[pl.DataFrame, str | None]:
     """Parents and weights of each sample to make of one class, as CLASS_PAIRS.
 
@@ -54,6 +56,8 @@ def make_pairs(
         others: (m, d), the texts of all other classes, for the strategies that look at them.
         neighbors: (n, ≥ k), rows of `embeddings` nearest to each, nearest first, if known; with
             m_neighbors columns borderline and svm search the class no more. kmeans has its own.
+        groups: n names, of the document each text is a passage of: neighbours are of another
+            document than the base, where the class has two.
 
     Returns:
         The pairs and the fallbacks taken, in words, where the class is too small for the options
@@ -61,9 +65,17 @@ def make_pairs(
 
     Raises:
         ValueError: no text, ids that repeat or do not match the rows, a zero, NaN or infinite
-            vector, `others` or `neighbors` of another shape, or an option out of its range.
+            vector, `others`, `neighbors` or `groups` of another shape, or an option out of its
+            range.
     """
-    n, law = len(text_ids), parse_lam(lam)
+    law = check_options(
+        strategy=strategy,
+        k_neighbors=k_neighbors,
+        m_neighbors=m_neighbors,
+        n_parents=n_parents,
+        lam=lam,
+    )
+    n = len(text_ids)
     if n == 0:
         raise ValueError(f"class {label!r} has no texts: SMOTE needs at least 1 to make samples of")
     if len(embeddings) != n or len(set(text_ids)) != n:
@@ -71,36 +83,35 @@ def make_pairs(
             f"class {label!r} needs one vector for each unique text id, got {len(embeddings)} "
             f"vectors for {n} ids, {len(set(text_ids))} of them unique"
         )
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}")
-    if min(k_neighbors, m_neighbors) < 1 or n_samples < 0 or n_parents < 2:
-        raise ValueError(
-            "k_neighbors ≥ 1, m_neighbors ≥ 1, n_parents ≥ 2 and n_samples ≥ 0 are required, got "
-            f"k_neighbors={k_neighbors}, m_neighbors={m_neighbors}, n_parents={n_parents}, "
-            f"n_samples={n_samples}"
-        )
-    if strategy != "random" and n_parents > k_neighbors + 1:
-        raise ValueError(
-            f"n_parents={n_parents} takes {n_parents - 1} neighbours of a text, k_neighbors is "
-            f"{k_neighbors}: raise it"
-        )
+    if n_samples < 0:
+        raise ValueError(f"n_samples must be 0 or more, got n_samples={n_samples}")
     embeddings = np.asarray(embeddings)
     vector_norms(embeddings)
-    k = min(k_neighbors, n - 1)
+    notes = []
+    group = None if groups is None else _group_numbers(groups, n=n)
+    if group is not None and n > 1 and largest_group(group, n) == n:
+        notes.append(f"all {n} texts are of one document: its passages are mixed with each other")
+        group = None
+    if group is not None and largest_group(group, n) == 1:
+        group = None
+    partners_of_all = n - largest_group(group, n)
+    k = min(k_neighbors, partners_of_all)
     if neighbors is not None:
         neighbors = np.asarray(neighbors)
         _check_neighbors(neighbors, n=n, k=k)
     if others is not None:
         others = np.asarray(others)
         _check_others(others, dimension=embeddings.shape[1])
-    order = np.array(sorted(range(n), key=text_ids.__getitem__))
-    ids = pl.Series([text_ids[i] for i in order], dtype=pl.String)
-    embeddings = embeddings[order]
-    if neighbors is not None:
-        neighbors = np.argsort(order)[neighbors[order]]
+    ids = pl.Series(text_ids, dtype=pl.String)
+    if not all(a < b for a, b in pairwise(text_ids)):  # sorted already, nothing needs a copy
+        order = np.array(sorted(range(n), key=text_ids.__getitem__))
+        ids, embeddings = ids.gather(order), embeddings[order]
+        if group is not None:
+            group = group[order]
+        if neighbors is not None:
+            neighbors = np.argsort(order)[neighbors[order]]
     numbers = np.arange(n_samples)
     draws = sample_uniforms(numbers, 2 * n_parents - 1, seed=seed, label=label)
-    notes = []
     if n == 1:
         notes.append("only one text: its own vector is decoded")
         parents, weights = np.zeros((n_samples, 1), dtype=np.int64), np.ones((n_samples, 1))
@@ -113,27 +124,33 @@ def make_pairs(
             seed=seed,
             others=others,
             neighbors=neighbors,
+            groups=group,
         )
         base = _weighted_choice(draws[:, 0], plan.weights)
-        pool = n - 1 if plan.neighbors is None else k
-        mixed = min(n_parents, pool + 1)
-        ranks = _distinct_choice(draws[:, 1 : 2 * mixed - 1 : 2], pool)
+        mixed = min(n_parents, (partners_of_all if plan.neighbors is None else k) + 1)
+        choice = draws[:, 1 : 2 * mixed - 1 : 2]
         if plan.neighbors is None:
-            partners = ranks + (ranks >= base[:, None])  # all but the base
+            ranks, partners = _of_other_groups(
+                choice, base, np.arange(n) if group is None else group
+            )
         else:
+            ranks = _distinct_choice(choice, np.full(n_samples, k))
             partners = plan.neighbors[base[:, None], ranks]
         shares = neighbor_weights(draws[:, 2 : 2 * mixed : 2], law)
         if plan.reach is not None:
             shares = shares * plan.reach[base[:, None], ranks] + 0.0  # no -0.0
         parents = np.column_stack([base, partners])
         weights = np.column_stack([1 - shares.sum(axis=1), shares])
+        few = f"only {n} texts"
+        if group is not None:
+            few = f"only {partners_of_all} of {n} texts are not of the largest document"
         if k < k_neighbors and strategy != "random":
-            notes.append(f"only {n} texts: k_neighbors {k} instead of {k_neighbors}")
+            notes.append(f"{few}: k_neighbors {k} instead of {k_neighbors}")
         if mixed < n_parents:
-            notes.append(f"only {n} texts: n_parents {mixed} instead of {n_parents}")
+            notes.append(f"{few}: n_parents {mixed} instead of {n_parents}")
         if plan.note:
             notes.append(plan.note)
-        if (embeddings == embeddings[0]).all():
+        if all((row == embeddings[0]).all() for row in embeddings):
             notes.append(f"all {n} texts have the same vector: every sample decodes that vector")
     number = pl.Series("number", numbers)
     pairs = pl.DataFrame(
@@ -145,6 +162,49 @@ def make_pairs(
         }
     )
     return conform(pairs, CLASS_PAIRS), "; ".join(notes) or None
+
+
+def check_options(
+    *, strategy: str, k_neighbors: int, m_neighbors: int, n_parents: int, lam: Lam
+) -> LamLaw:
+    """The law of λ, once the options of `make_pairs` can be, whatever the texts.
+
+    Raises:
+        ValueError: one of them, or two together, cannot be.
+    """
+    law = parse_lam(lam)
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}")
+    if min(k_neighbors, m_neighbors) < 1 or n_parents < 2:
+        raise ValueError(
+            "k_neighbors must be at least 1, m_neighbors at least 1 and n_parents at least 2, got "
+            f"k_neighbors={k_neighbors}, m_neighbors={m_neighbors}, n_parents={n_parents}"
+        )
+    if strategy != "random" and n_parents > k_neighbors + 1:
+        raise ValueError(
+            f"n_parents={n_parents} takes {n_parents - 1} neighbours of a text, k_neighbors is "
+            f"{k_neighbors}: raise it"
+        )
+    neighbor_weights(np.empty((0, n_parents - 1)), law)
+    return law
+
+
+def _group_numbers(groups: Sequence[str], *, n: int) -> NDArray[np.int64]:
+    if len(groups) != n:
+        raise ValueError(f"groups must name a document for each of {n} texts, got {len(groups)}")
+    number: NDArray[np.int64] = np.unique(np.asarray(groups), return_inverse=True)[1]
+    return number.astype(np.int64)
+
+
+def _of_other_groups(
+    uniforms: NDArray[np.float64], base: NDArray[np.int64], group: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ranks (samples, m) among all rows of other groups than the base's, and those rows."""
+    rows = np.argsort(group, kind="stable")
+    sizes = np.bincount(group)
+    start, size = (np.cumsum(sizes) - sizes)[group[base]], sizes[group[base]]
+    ranks = _distinct_choice(uniforms, len(group) - size)
+    return ranks, rows[ranks + (ranks >= start[:, None]) * size[:, None]]
 
 
 def _check_neighbors(neighbors: NDArray[np.int64], *, n: int, k: int) -> None:
@@ -186,8 +246,10 @@ def _weighted_choice(
     return rows
 
 
-def _distinct_choice(uniforms: NDArray[np.float64], n: int) -> NDArray[np.int64]:
-    """m of 0 … n - 1 without repetition from draws (samples, m), each left equally likely."""
+def _distinct_choice(uniforms: NDArray[np.float64], n: NDArray[np.int64]) -> NDArray[np.int64]:
+    """m of 0 … n - 1 without repetition from draws (samples, m), each left equally likely; n
+    (samples,) is at least m.
+    """
     chosen = np.empty(uniforms.shape, dtype=np.int64)
     for j in range(uniforms.shape[1]):
         rank = np.minimum((uniforms[:, j] * (n - j)).astype(np.int64), n - j - 1)

@@ -13,13 +13,22 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from smotext_core.neighbors import ROWS_BYTES, nearest_neighbors, nearest_records, unit
+from smotext_core.neighbors import (
+    ROWS_BYTES,
+    nearest_neighbors,
+    nearest_records,
+    search_whole_rows,
+    unit,
+    vector_norms,
+)
 
 Strategy = Literal["smote", "random", "borderline-1", "borderline-2", "adasyn", "svm", "kmeans"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+WITHIN_CLASS: tuple[Strategy, ...] = ("smote", "random")  # look at no other class
 
 N_CLUSTERS = 8  # of k-means, scikit-learn's and imbalanced-learn's default
 OUT_STEP = 0.5  # of SVM-SMOTE beyond the base, imbalanced-learn's default
+SPARE = 4  # times k neighbours are searched for where those of the own group do not count
 
 
 class Plan(NamedTuple):
@@ -40,6 +49,7 @@ def plan_pairs(
     seed: int = 0,
     others: NDArray[np.floating[Any]] | None = None,
     neighbors: NDArray[np.int64] | None = None,
+    groups: NDArray[np.int64] | None = None,
 ) -> Plan:
     """Bases and partners of a class of n ≥ 2 texts.
 
@@ -65,26 +75,31 @@ def plan_pairs(
 
     Args:
         embeddings: (n, d), none zero or NaN.
-        k_neighbors: partners of a base, n - 1 where the class has fewer.
+        k_neighbors: partners of a base; fewer where not all texts have as many.
         seed: of k-means.
         others: (m, d), the texts of all other classes; "smote" and "random" need none.
         neighbors: (n, ≥ k), nearest rows of the class, nearest first; searched for if None.
+        groups: (n,), numbers from 0, two or more; partners are of another group than the base.
+            "random" leaves it to the draw. What is in danger does not depend on them.
     """
     n = len(embeddings)
-    k = min(k_neighbors, n - 1)
+    k = min(k_neighbors, n - largest_group(groups, n))
     n_others = 0 if others is None else len(others)
     m = k_neighbors if strategy == "adasyn" else m_neighbors
     looks_around = strategy in ("borderline-1", "borderline-2", "adasyn", "svm")
     if strategy == "random":
         return Plan(np.ones(n), None, None, None)
     if strategy == "kmeans":
-        plan = _clustered(embeddings, others, k=k, seed=seed)
+        plan = _clustered(embeddings, others, k=k, seed=seed, groups=groups)
         if plan.weights.any():
             return plan
     if neighbors is None:
-        searched = max(k, m) if looks_around and n_others else k
+        searched = max(k if groups is None else SPARE * k, m if looks_around and n_others else 0)
         neighbors = nearest_neighbors(embeddings, k=min(searched, n - 1))
-    smote = Plan(np.ones(n), neighbors[:, :k], None, None)
+    partners = neighbors[:, :k]
+    if groups is not None:
+        partners = of_other_groups(embeddings, groups, neighbors, k=k)
+    smote = Plan(np.ones(n), partners, None, None)
     if strategy == "smote":
         return smote
     if strategy == "kmeans":
@@ -116,11 +131,36 @@ def plan_pairs(
             reach = np.where(np.arange(k) < of_class[:, None], 1.0, 0.5)
     if not weights.any():
         return _instead(smote, f"{strategy}: {reason}")
-    return Plan(weights, neighbors[:, :k], reach, note)
+    return Plan(weights, partners, reach, note)
 
 
 def _instead(smote: Plan, reason: str) -> Plan:
     return smote._replace(note=f"{reason}; as in SMOTE, every text may be a base")
+
+
+def largest_group(groups: NDArray[np.int64] | None, n: int) -> int:
+    """Rows of the largest of the groups (n,); without groups every row is one."""
+    return 1 if groups is None or n == 0 else int(np.bincount(groups).max())
+
+
+def of_other_groups(
+    embeddings: NDArray[np.floating[Any]],
+    groups: NDArray[np.int64],
+    neighbors: NDArray[np.int64],
+    *,
+    k: int,
+) -> NDArray[np.int64]:
+    """The k nearest rows of another group, nearest first, (n, k).
+
+    Of `neighbors` (n, ≥ k) where k of them are; the other rows are compared with all.
+    """
+    other = groups[neighbors] != groups[:, None]
+    first = np.argsort(~other, axis=1, kind="stable")[:, :k]
+    found = np.take_along_axis(neighbors, first, axis=1)
+    few = np.flatnonzero(other.sum(axis=1) < k)
+    if few.size:
+        search_whole_rows(embeddings, vector_norms(embeddings), few, found, groups=groups)
+    return found
 
 
 def foreign_neighbors(
@@ -196,6 +236,7 @@ def _clustered(
     *,
     k: int,
     seed: int,
+    groups: NDArray[np.int64] | None,
 ) -> Plan:
     """The plan of "kmeans"; all weights 0 where no cluster has more than k texts of the class."""
     from sklearn.cluster import MiniBatchKMeans
@@ -207,17 +248,27 @@ def _clustered(
     own = np.bincount(cluster[:n], minlength=kmeans.n_clusters)
     share = own / np.maximum(np.bincount(cluster, minlength=kmeans.n_clusters), 1)
     note = None
-    chosen = np.flatnonzero((own > k) & (share >= 0.5))
+    members = [np.flatnonzero(cluster[:n] == c) for c in range(kmeans.n_clusters)]
+    group_of = [None if groups is None else groups[rows] for rows in members]
+    largest = [largest_group(g, len(rows)) for g, rows in zip(group_of, members, strict=True)]
+    has_k = own - largest >= k
+    chosen = np.flatnonzero(has_k & (share >= 0.5))
     if not chosen.size:
-        chosen = np.flatnonzero((own > k) & (share >= n / total))
+        chosen = np.flatnonzero(has_k & (share >= n / total))
         note = (
             f"kmeans: no cluster of more than {k} texts of this class is half of it; those with "
             f"its overall share of {n / total:.1%} or more instead"
         )
     neighbors = np.zeros((n, k), dtype=np.int64)
-    members = [np.flatnonzero(cluster[:n] == c) for c in chosen]
-    for rows in members:
-        neighbors[rows] = rows[nearest_neighbors(embeddings[rows], k=k)]
+    for c in chosen:
+        rows, group = members[c], group_of[c]
+        near = nearest_neighbors(
+            embeddings[rows], k=min(k if group is None else SPARE * k, len(rows) - 1)
+        )
+        if group is not None:
+            near = of_other_groups(embeddings[rows], group, near, k=k)
+        neighbors[rows] = rows[near]
+    members = [members[c] for c in chosen]
     sparsity = [
         _mean_distance(directions[rows]) ** (0.16 * math.log(len(rows), 1.6) ** 1.8) / len(rows)
         for rows in members

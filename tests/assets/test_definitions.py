@@ -20,26 +20,33 @@ ASSETS = {
     "raw_corpus": ("corpus", (), set(), {"parquet"}, set()),
     "labelled_texts": ("corpus", (), set(), {"parquet"}, {"raw_corpus"}),
     "embeddings": ("vectors", (LABEL,), {"gpu"}, {"parquet", "torch"}, {"labelled_texts"}),
+    "generator": (
+        "generator",
+        (),
+        {"gpu"},
+        {"parquet", "torch"},
+        {"labelled_texts", "embeddings"},
+    ),
     "class_pairs": (
         "vectors",
         (LABEL, RUN),
         set(),
         {"parquet"},
-        {"labelled_texts", "embeddings"},
+        {"labelled_texts", "embeddings", "generator"},
     ),
     "interpolated_vectors": (
         "vectors",
         (LABEL, RUN),
         set(),
         {"parquet"},
-        {"class_pairs", "embeddings"},
+        {"class_pairs", "labelled_texts", "embeddings"},
     ),
     "decoded_texts": (
         "texts",
         (LABEL, RUN),
         {"gpu"},
         {"parquet", "torch"},
-        {"class_pairs", "interpolated_vectors"},
+        {"class_pairs", "interpolated_vectors", "generator"},
     ),
     "synthetic_texts": (
         "texts",
@@ -88,8 +95,11 @@ CHECKS = {
     ("labelled_texts", "splits_share_no_document"),
     ("embeddings", "embeddings_are_finite"),
     ("class_pairs", "pairs_share_label"),
+    ("interpolated_vectors", "vectors_keep_norm"),
+    ("interpolated_vectors", "vectors_lie_in_class"),
     ("synthetic_texts", "texts_are_not_copies"),
     ("synthetic_table", "samples_are_unique"),
+    ("synthetic_table", "rows_are_current"),
     ("privacy_audit", "leak_measures_are_not_red"),
 }
 NAMES = {"smotext_label": LABEL, "smotext_run": RUN}

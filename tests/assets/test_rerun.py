@@ -62,6 +62,35 @@ def test_rerun_new_text_redoes_its_label_alone(finished: Home, tmp_path: Path) -
     }
 
 
+def test_rerun_with_another_seed_searches_no_neighbours(
+    finished: Home, tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = copy_of(finished, tmp_path)
+    table = home.store.read("neighbors", {"label": "medicine"})
+    before = home.store.manifest("neighbors", {"label": "medicine"})
+    pairs = home.store.read("class_pairs", {"label": "medicine", "run": "r1"})
+    near = dict(table.select("text_id", "neighbor_ids").iter_rows())
+    assert all(
+        neighbor in near[base] for base, neighbor in pairs["parent_ids"].to_list() if base in near
+    )
+    assert set(near) >= set(pairs["parent_ids"].explode())
+
+    def refuse(*args: object, **options: object) -> None:
+        raise AssertionError("neighbours were searched for")
+
+    home.instance.add_dynamic_partitions(str(runs.name), ["r2"])
+    with monkeypatch.context() as patch:
+        patch.setattr("smotext_core.neighbor_table.find_neighbors", refuse)
+        patch.setattr("smotext_core.strategies.nearest_neighbors", refuse)
+        config = {"ops": {"class_pairs": {"config": {"seed": 8, "lam": "0.5"}}}}
+        result = home.materialize(
+            corpus, ["class_pairs"], partition_key="medicine|r2", run_config=config
+        )
+    assert result.success
+    assert home.store.manifest("neighbors", {"label": "medicine"}) == before
+    assert home.store.read("class_pairs", {"label": "medicine", "run": "r2"}).height
+
+
 def test_rerun_finished_run_refuses_another_corpus(finished: Home, tmp_path: Path) -> None:
     home = copy_of(finished, tmp_path)
     inputs, rows = ["raw_corpus", "labelled_texts", "embeddings"], home.tables()

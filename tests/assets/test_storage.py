@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -9,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import dagster as dg
 import numpy as np
@@ -328,15 +329,15 @@ def test_read_follows_a_writer_that_replaces_the_partition(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.write("t", ONE, RARE)
-    get, reads = store._files.get, []
+    look, looks = store._files.open, []
 
-    def get_after_a_write(name: str) -> bytes | None:
-        reads.append(name)
-        if len(reads) == 2:  # the manifest is read, its file not yet
+    def look_after_a_write(name: str) -> IO[bytes] | None:
+        looks.append(name)
+        if len(looks) == 1:  # the manifest is read, its file not yet
             store.write("t", TWO, RARE)
-        return get(name)
+        return look(name)
 
-    monkeypatch.setattr(store._files, "get", get_after_a_write)
+    monkeypatch.setattr(store._files, "open", look_after_a_write)
     assert store.read("t", RARE).equals(TWO)
 
 
@@ -368,6 +369,103 @@ def test_read_of_a_missing_partition_says_how_to_make_it(store: Store) -> None:
     with pytest.raises(MissingPartition, match=r"labelled_texts is not in .*materialise label"):
         store.read("labelled_texts")
     assert store.manifest("labelled_texts") is None
+
+
+# frames that come one after the other
+
+
+def vectors_frame(rows: int) -> pl.DataFrame:
+    numbers = np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)
+    return pl.DataFrame(
+        {
+            "sample_id": [f"s{i}" for i in range(rows)],
+            "parent_ids": [["a", f"t{i}"] for i in range(rows)],
+            "vector": pl.Series(numbers, dtype=pl.Array(pl.Float32, 3)),
+        }
+    )
+
+
+@pytest.mark.parametrize("cuts", [[], [10], [1, 2, 3, 24], [0, 24, 24]])
+def test_write_of_frames_gives_the_same_bytes_however_they_are_cut(
+    store: Store, monkeypatch: pytest.MonkeyPatch, cuts: list[int]
+) -> None:
+    monkeypatch.setattr("smotext_assets.parquet.VECTOR_BYTES", 12 * 10)
+    frame = vectors_frame(25)
+    bounds = [0, *cuts, 25]
+    parts = [frame[a:b] for a, b in itertools.pairwise(bounds)]
+    manifest = store.write("t", iter(parts), RARE, metadata={"a": 1})
+    assert manifest == store.write("t", iter([frame]), RARE, metadata={"a": 1})
+    assert manifest.rows == 25
+    assert manifest.schema == [[name, str(dtype)] for name, dtype in frame.schema.items()]
+    assert store.read("t", RARE).equals(frame)
+    groups = list(store.read_frames("t", RARE))
+    assert [group.height for group in groups] == [10, 10, 5]
+    assert pl.concat(groups).equals(frame)
+    assert pl.concat(groups).schema == frame.schema
+    ids = list(store.read_frames("t", RARE, columns=["sample_id"]))
+    assert ids[0].columns == ["sample_id"]
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(frame=frames())
+def test_write_of_frames_then_read_gives_them(local_store: Store, frame: pl.DataFrame) -> None:
+    local_store.write("t", iter([frame.clear(), frame]), RARE)
+    assert local_store.read("t", RARE).equals(frame)
+    assert local_store.read("t", RARE).schema == frame.schema
+
+
+def test_write_of_frames_that_fails_halfway_leaves_the_old_state(store: Store) -> None:
+    old = store.write("t", ONE, RARE)
+
+    def breaking() -> Iterator[pl.DataFrame]:
+        yield TWO
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        store.write("t", breaking(), RARE)
+    with pytest.raises(ValueError, match="at least one frame"):
+        store.write("t", iter([]), RARE)
+    with pytest.raises(ValueError, match="must have the same columns"):
+        store.write("t", iter([ONE, ONE.rename({"text": "other"})]), RARE)
+    assert store.manifest("t", RARE) == old
+    assert store.read("t", RARE).equals(ONE)
+    left = {name.rpartition("/")[2] for name in store._files.list("")} - {".lock"}
+    assert left == {"_manifest.json", old.file}
+
+
+def test_stream_once_makes_a_partition_once(store: Store) -> None:
+    made = []
+
+    def make() -> tuple[Iterator[pl.DataFrame], dict[str, int]]:
+        told: dict[str, int] = {}
+
+        def frames() -> Iterator[pl.DataFrame]:
+            made.append(1)
+            yield ONE
+            told["seen"] = 1
+
+        return frames(), told
+
+    manifest, now = store.stream_once("t", RARE, inputs={"seed": 1}, make=make)
+    assert now
+    assert manifest.metadata == {"seen": 1}  # told after the last frame
+    assert store.stream_once("t", RARE, inputs={"seed": 1}, make=make) == (manifest, False)
+    assert store.stream_once("t", RARE, inputs={"seed": 2}, make=make)[1]
+    assert len(made) == 2
+    store._files.put(manifest.path, b"damaged")
+    assert store.stream_once("t", RARE, inputs={"seed": 2}, make=make)[1]
+    assert store.read("t", RARE).equals(ONE)
+
+
+def test_read_frames_refuses_a_changed_file(store: Store) -> None:
+    manifest = store.write("t", iter([ONE]), RARE)
+    store._files.put(manifest.path, b"PAR1 something else")
+    with pytest.raises(ValueError, match="it was changed or damaged"):
+        next(store.read_frames("t", RARE))
+    with pytest.raises(MissingPartition):
+        next(store.read_frames("t", {"label": "none"}))
 
 
 # many partitions

@@ -195,6 +195,7 @@ class Parrot(FakeGenerator):
 
 def test_fit_resample_skips_repetitions_and_states_the_shortfall() -> None:
     smotext = SMOTExT({"cooking": 18}, generator=Parrot())
+    smotext.set_params(max_attempts=1)
     with pytest.warns(UserWarning, match="'cooking': 4 of 10 texts made.*raise n_candidates"):
         texts, labels = smotext.fit_resample(TEXTS, LABELS)
     # sample 0 takes the only text that is new to all, the others of three their own
@@ -202,6 +203,34 @@ def test_fit_resample_skips_repetitions_and_states_the_shortfall() -> None:
     assert labels[63:] == ["cooking"] * 4
     assert np.allclose(smotext.lineage_["round_trip_cosine"], [0.7, 0.6, 0.6, 0.6])
     assert smotext.lineage_["sample_id"].str.tail(2).to_list() == ["00", "03", "06", "09"]
+
+
+class Stutterer(FakeGenerator):
+    """Has a new text for one sample of each call, and keeps the seeds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds: list[list[int]] = []
+
+    def decode_candidates(self, vectors: Any, *, seeds: Any, n_candidates: int) -> Candidates:  # type: ignore[override]
+        self.seeds.append(list(seeds))
+        texts = [["said before"] * n_candidates for _ in vectors]
+        texts[0] = [f"new text {len(self.seeds)}"] * n_candidates
+        embeddings = np.stack([self.encode(row) for row in texts])
+        return Candidates(texts, np.ones((len(vectors), n_candidates), np.float32), embeddings)
+
+
+def test_fit_resample_decodes_again_what_repeated_a_text() -> None:
+    generator = Stutterer()
+    smotext = SMOTExT({"cooking": 12}, generator=generator, n_candidates=1, max_attempts=4)
+    texts, _ = smotext.fit_resample(TEXTS, LABELS)
+    # call 1 gives samples 0 and 1 theirs, call 2 sample 2, call 3 sample 3
+    assert texts[63:] == ["new text 1", "said before", "new text 2", "new text 3"]
+    assert smotext.lineage_["sample_id"].str.tail(1).to_list() == ["0", "1", "2", "3"]
+    assert [len(seeds) for seeds in generator.seeds] == [4, 2, 1]
+    for draw, numbers in enumerate(([0, 1, 2, 3], [2, 3], [3])):
+        expected = sample_seeds(numbers, seed=0, label="cooking", draw=draw)
+        assert generator.seeds[draw] == expected.tolist()
 
 
 def test_fit_resample_repeated_and_blank_texts_are_no_parents() -> None:
@@ -237,6 +266,7 @@ def test_fit_resample_adds_nothing_to_balanced_classes() -> None:
         (["a", None], ["x", "y"], r"texts\[1\] is missing"),
         (["a", float("nan")], ["x", "y"], r"texts\[1\] is missing"),
         (pd.Series(["a", None]), ["x", "y"], r"texts\[1\] is missing"),
+        (TEXTS[:2], [b"x", {"y"}], r"Unknown label type: labels\[1\] is a set"),
         (np.array([["a", "b"]]), ["x"], r"texts must be one-dimensional, got shape \(1, 2\)"),
         (["a", "b"], ["x", None], r"labels\[1\] is None"),
         (["a", "b"], np.array([0.0, np.nan]), r"labels\[1\] is nan"),
@@ -253,11 +283,14 @@ def test_fit_resample_refuses(texts: Any, labels: Any, match: str) -> None:
         sampler().fit_resample(texts, labels)
 
 
-def test_fit_resample_verbose_prints_a_line_a_class(capsys: pytest.CaptureFixture[str]) -> None:
-    sampler(verbose=True).fit_resample(TEXTS, LABELS)
-    assert capsys.readouterr().out == (
-        "[SMOTExT] cooking: 8 texts, 32 made\n[SMOTExT] medicine: 15 texts, 25 made\n"
-    )
+def test_fit_resample_verbose_shows_a_bar_a_class(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = ["[red]" if label == "cooking" else label for label in LABELS]
+    sampler(verbose=True).fit_resample(TEXTS, labels)
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in shown] == ["[red]", "medicine"]
+    assert ["32/32" in shown[0], "25/25" in shown[1]] == [True, True]
+    sampler().fit_resample(TEXTS, labels)
+    assert capsys.readouterr().err == ""
 
 
 def test_sampler_parameters_and_clone() -> None:
@@ -269,11 +302,18 @@ def test_sampler_parameters_and_clone() -> None:
         "generator": "mini",
         "n_candidates": 8,
         "verbose": False,
+        "strategy": "smote",
+        "m_neighbors": 10,
+        "n_parents": 2,
+        "lam": "uniform",
+        "mixing": None,
+        "cleaning": None,
+        "max_attempts": 3,
     }
     copy = clone(smotext).set_params(k_neighbors=4)
     assert (copy.k_neighbors, smotext.k_neighbors) == (4, 3)
-    with pytest.raises(ValueError, match="Invalid parameter 'lam'"):
-        smotext.set_params(lam=1)
+    with pytest.raises(ValueError, match="Invalid parameter 'lambda'"):
+        smotext.set_params(**{"lambda": 1})
 
 
 def test_sampler_works_in_an_imbalanced_learn_pipeline() -> None:

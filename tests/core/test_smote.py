@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from imblearn.over_sampling import SMOTE
 from numpy.typing import NDArray
 
 from smotext_core.mixing import interpolate
@@ -22,75 +21,6 @@ def pairs_of(n: int, **options: object) -> pl.DataFrame:
     arguments = {"run": "r", "label": "a", "slug": "s", "n_samples": 200, **options}
     ids = [f"t{i:03d}" for i in range(n)]
     return make_pairs(ids, random_vectors(n), **arguments)[0]  # type: ignore[arg-type]
-
-
-# neighbours
-
-
-def test_nearest_neighbors_golden() -> None:
-    angles = np.deg2rad([0, 10, 25, 90])
-    vectors = np.column_stack([np.cos(angles), np.sin(angles)]) * [[1], [5], [0.1], [2]]
-    assert nearest_neighbors(vectors, k=2).tolist() == [[1, 2], [0, 2], [1, 0], [2, 1]]
-
-
-@pytest.mark.parametrize(("n", "k"), [(7, 6), (40, 5), (700, 5), (700, 40)])
-def test_nearest_neighbors_equal_float64_search(
-    n: int, k: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("smotext_core.neighbors.SIMILARITY_BYTES", 300_000)  # several blocks
-    vectors = random_vectors(n)
-    unit = vectors.astype(np.float64)
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    cosines = unit @ unit.T
-    np.fill_diagonal(cosines, -2)
-    expected = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
-    assert np.array_equal(nearest_neighbors(vectors, k=k), expected)
-
-
-def test_nearest_neighbors_are_those_of_imbalanced_learn() -> None:
-    vectors = random_vectors(300, 32)
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    majority = random_vectors(400, 32, seed=1)
-    smote = SMOTE(k_neighbors=5, random_state=0)
-    smote.fit_resample(np.concatenate([unit, majority]), [1] * 300 + [0] * 400)
-    theirs = smote.nn_k_.kneighbors(unit, return_distance=False)[:, 1:]
-    assert np.array_equal(np.sort(nearest_neighbors(vectors, k=5)), np.sort(theirs))
-
-
-@pytest.mark.parametrize("n", [60, 900])  # at 900 the ties flood the candidates
-def test_nearest_neighbors_break_ties_by_index(n: int) -> None:
-    vectors = np.tile(random_vectors(3, 33), (n // 3, 1)) * np.float32(0.3)
-    neighbors = nearest_neighbors(vectors, k=4)
-    for row in (0, 1, 4, n - 1):
-        twins = [i for i in range(row % 3, n, 3) if i != row]
-        assert neighbors[row].tolist() == twins[:4]
-
-
-def test_nearest_neighbors_orders_what_float32_cannot() -> None:
-    # 1 - cos is about 1e-9 and 4e-9, both below float32's resolution at 1
-    vectors = np.array([[1, 0], [1, 9e-5], [1, 4.5e-5], [0, 1]])
-    assert nearest_neighbors(vectors, k=2)[0].tolist() == [2, 1]
-
-
-@pytest.mark.parametrize(
-    ("value", "match"),
-    [
-        (np.nan, "1 of 6 vectors are NaN or infinite, the first at row 2"),
-        (np.inf, "NaN or infinite, the first at row 2"),
-        (0.0, "1 of 6 vectors are zero, the first at row 2"),
-    ],
-)
-def test_nearest_neighbors_refuses_vectors(value: float, match: str) -> None:
-    vectors = random_vectors(6)
-    vectors[2] = value
-    with pytest.raises(ValueError, match=match):
-        nearest_neighbors(vectors, k=2)
-
-
-@pytest.mark.parametrize("k", [0, 6])
-def test_nearest_neighbors_refuses_k(k: int) -> None:
-    with pytest.raises(ValueError, match=rf"\[1, 5\] for 6 vectors, got {k}"):
-        nearest_neighbors(random_vectors(6), k=k)
 
 
 # pairs
@@ -243,3 +173,112 @@ def test_make_pairs_refuses_ids(ids: list[str], rows: int, match: str) -> None:
 def test_make_pairs_of_one_text_refuses_zero_vector() -> None:
     with pytest.raises(ValueError, match="are zero"):
         make_pairs(["a"], np.zeros((1, 3)), run="r", label="l", slug="s", n_samples=3)
+
+
+# documents
+
+
+def documents_of(n: int, *, size: int) -> list[str]:
+    return [f"d{row // size}" for row in range(n)]
+
+
+def test_make_pairs_groups_golden() -> None:
+    angles = np.deg2rad([0, 1, 2, 10, 20, 40])
+    vectors = np.column_stack([np.cos(angles), np.sin(angles)])
+    pairs, note = make_pairs(
+        list("abcdef"),
+        vectors,
+        run="r",
+        label="l",
+        slug="s",
+        n_samples=400,
+        k_neighbors=2,
+        groups=["x", "x", "x", "y", "z", "z"],
+    )
+    assert note is None
+    partners: dict[str, set[str]] = {}
+    for base, neighbor in pairs["parent_ids"].to_list():
+        partners.setdefault(base, set()).add(neighbor)
+    assert {base: "".join(sorted(found)) for base, found in sorted(partners.items())} == {
+        "a": "de", "b": "de", "c": "de", "d": "bc", "e": "cd", "f": "cd",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", ["smote", "random", "borderline-1", "adasyn", "kmeans", "svm"])
+def test_make_pairs_groups_are_apart(strategy: str) -> None:
+    groups = documents_of(60, size=12)  # more of a document than are searched for at first
+    options = {"strategy": strategy, "others": random_vectors(40, seed=1), "k_neighbors": 3}
+    pairs = pairs_of(60, groups=groups, n_parents=3, **options)
+    document = dict(zip([f"t{i:03d}" for i in range(60)], groups, strict=True))
+    for base, *neighbors in pairs["parent_ids"].to_list():
+        assert document[base] not in {document[neighbor] for neighbor in neighbors}
+        assert len(set(neighbors)) == 2
+    free = pairs_of(60, n_parents=3, **options)
+    assert any(document[a] == document[b] for a, b, _ in free["parent_ids"].to_list())
+
+
+def test_make_pairs_groups_of_known_neighbors_are_those_searched_for() -> None:
+    groups, vectors = documents_of(40, size=8), random_vectors(40)
+    for k in (3, 9, 39):  # too few for most rows, for some, for none
+        known = nearest_neighbors(vectors, k=k)
+        options = {"groups": groups, "k_neighbors": 3}
+        assert pairs_of(40, neighbors=known, **options).equals(pairs_of(40, **options))
+
+
+def test_make_pairs_groups_of_one_text_each_change_nothing() -> None:
+    for strategy in ("smote", "random"):
+        alone = pairs_of(30, strategy=strategy, groups=documents_of(30, size=1))
+        assert alone.equals(pairs_of(30, strategy=strategy))
+
+
+def test_make_pairs_groups_every_outsider_is_drawn_by_random() -> None:
+    groups = ["y", "x", "y", "x", "z"]
+    pairs = pairs_of(5, strategy="random", groups=groups, n_samples=600)
+    found = {tuple(int(parent[1:]) for parent in parents) for parents in pairs["parent_ids"]}
+    assert found == {(a, b) for a in range(5) for b in range(5) if groups[a] != groups[b]}
+
+
+def test_make_pairs_groups_do_not_depend_on_the_order() -> None:
+    groups, vectors = documents_of(40, size=8), random_vectors(40)
+    ids = np.array([f"t{i:03d}" for i in range(40)])
+    shuffled = np.random.default_rng(0).permutation(40)
+    again, _ = make_pairs(
+        ids[shuffled].tolist(),
+        vectors[shuffled],
+        run="r",
+        label="a",
+        slug="s",
+        n_samples=200,
+        groups=[groups[row] for row in shuffled],
+    )
+    assert again.equals(pairs_of(40, groups=groups))
+
+
+@pytest.mark.parametrize(
+    ("groups", "note"),
+    [
+        (["d"] * 6, "all 6 texts are of one document: its passages are mixed with each other"),
+        (
+            ["d"] * 4 + ["e", "f"],
+            "only 2 of 6 texts are not of the largest document: k_neighbors 2 instead of 5; "
+            "only 2 of 6 texts are not of the largest document: n_parents 3 instead of 4",
+        ),
+    ],
+)
+def test_make_pairs_groups_fall_back(groups: list[str], note: str) -> None:
+    _, found = make_pairs(
+        list("abcdef"),
+        random_vectors(6),
+        run="r",
+        label="l",
+        slug="s",
+        n_samples=9,
+        n_parents=3 if len(set(groups)) == 1 else 4,
+        groups=groups,
+    )
+    assert found == note
+
+
+def test_make_pairs_refuses_groups() -> None:
+    with pytest.raises(ValueError, match="name a document for each of 8 texts, got 2"):
+        pairs_of(8, groups=["a", "b"])
