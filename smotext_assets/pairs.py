@@ -284,7 +284,7 @@ def interpolated_vectors(
                 return
             looked_at = spread(pairs.height, MOST_SAMPLES)
             seen, norms, done = [], [], 0
-            for block in mixed_blocks(pairs, real["text_id"].to_list(), vectors, mixing=mixing):
+            for block in mixed_blocks(pairs, real["text_id"], vectors, mixing=mixing):
                 here = looked_at[(looked_at >= done) & (looked_at < done + len(block))]
                 seen.append(block[here - done])
                 norms.append(np.linalg.norm(block, axis=1))

@@ -6,20 +6,20 @@ Nothing here reads the environment or holds a time: the same frame gives the sam
 """
 
 import hashlib
-import io
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
 from smotext_assets.files import Bucket, Folder
+from smotext_assets.parquet import parquet_bytes, read_frames, write_frames
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -88,30 +88,53 @@ class Store:
     def write(
         self,
         table: str,
-        frame: pl.DataFrame,
+        frames: pl.DataFrame | Iterable[pl.DataFrame],
         partition: Mapping[str, str] = {},
         *,
         fingerprint: str = "",
         metadata: Mapping[str, JSON] = {},
     ) -> Manifest:
-        """Commit `frame` as the partition, in place of what it held.
+        """Commit a frame, or frames one below the other, as the partition in place of what it held.
+
+        Several frames are written as they come and held one row group at a time; the bytes do not
+        depend on how the rows are cut into frames. `metadata` is looked at after the last of them.
 
         Raises:
-            ValueError: a name that cannot be a path, or metadata that is not JSON.
+            ValueError: a name that cannot be a path, metadata that is not JSON, no frame, or
+                frames of unlike columns.
             OSError: the file or the manifest could not be written; the old state stays.
         """
+        if isinstance(frames, pl.DataFrame):
+            data = parquet_bytes(frames)
+            digest = hashlib.sha256(data).hexdigest()
+            about = (table, partition, frames.height, frames.schema, digest, fingerprint, metadata)
+            return self._commit(data, *about)
+        with self._files.spool() as file:
+            rows, schema = write_frames(frames, file)
+            about = (table, partition, rows, schema, _sha256(file), fingerprint, metadata)
+            return self._commit(file, *about)
+
+    def _commit(
+        self,
+        data: bytes | IO[bytes],
+        table: str,
+        partition: Mapping[str, str],
+        rows: int,
+        schema: pl.Schema,
+        digest: str,
+        fingerprint: str,
+        metadata: Mapping[str, JSON],
+    ) -> Manifest:
         folder = _folder(table, partition)
-        data = _parquet(frame)
-        digest = hashlib.sha256(data).hexdigest()
         part = f"{folder}/part-{digest[:16]}.parquet"
         manifest = {
             "table": table,
             "partition": dict(partition),
             "file": part.rpartition("/")[2],
-            "rows": frame.height,
+            "rows": rows,
             "sha256": digest,
             "fingerprint": fingerprint,
-            "schema": [[name, str(dtype)] for name, dtype in frame.schema.items()],
+            "schema": [[name, str(dtype)] for name, dtype in schema.items()],
             "metadata": dict(metadata),
         }
         try:
@@ -145,8 +168,7 @@ class Store:
         Returns:
             the frame, its manifest, and whether it was made now.
         """
-        canonical = json.dumps({"table": table, **inputs}, sort_keys=True, allow_nan=False)
-        fingerprint = hashlib.sha256(canonical.encode()).hexdigest()
+        fingerprint = _fingerprint(table, inputs)
         try:
             manifest = self.manifest(table, partition)
             if manifest is not None and manifest.fingerprint == fingerprint:
@@ -156,6 +178,30 @@ class Store:
         frame, metadata = make()
         manifest = self.write(table, frame, partition, fingerprint=fingerprint, metadata=metadata)
         return frame, manifest, True
+
+    def stream_once(
+        self,
+        table: str,
+        partition: Mapping[str, str],
+        *,
+        inputs: Mapping[str, JSON],
+        make: Callable[[], tuple[Iterable[pl.DataFrame], Mapping[str, JSON]]],
+    ) -> tuple[Manifest, bool]:
+        """As `write_once`, for a partition larger than memory: it is not returned.
+
+        `make` returns frames, one below the other, and metadata they may fill in as they come.
+        """
+        fingerprint = _fingerprint(table, inputs)
+        try:
+            manifest = self.manifest(table, partition)
+            if manifest is not None and manifest.fingerprint == fingerprint:
+                self._open(manifest).close()
+                return manifest, False
+        except (ValueError, FileNotFoundError) as error:
+            _log.warning("%s is made again: %s", _folder(table, partition), error)
+        frames, metadata = make()
+        manifest = self.write(table, frames, partition, fingerprint=fingerprint, metadata=metadata)
+        return manifest, True
 
     def manifest(self, table: str, partition: Mapping[str, str] = {}) -> Manifest | None:
         """The manifest of a committed partition, or None.
@@ -175,26 +221,15 @@ class Store:
             ValueError: the file is not the one that was committed.
             FileNotFoundError: the manifest stands, its file is gone.
         """
-        before = None
-        while (manifest := self.manifest(table, partition)) is not None:
-            where = f"{self.root}/{manifest.path}"
-            data = self._files.get(manifest.path)
-            if data is not None:
-                found = hashlib.sha256(data).hexdigest()
-                if found == manifest.sha256:
-                    return pl.read_parquet(io.BytesIO(data), hive_partitioning=False)
-                raise ValueError(
-                    f"{where} has sha256 {found}, its manifest says {manifest.sha256}: "
-                    f"it was changed or damaged; {_remedy(table, partition)}"
-                )
-            if manifest == before:
-                raise FileNotFoundError(
-                    f"{where} is gone, but {MANIFEST} names it; {_remedy(table, partition)}"
-                )
-            before = manifest  # a writer may have replaced it since: look again
-        raise MissingPartition(
-            f"{_folder(table, partition)} is not in {self.root}; {_remedy(table, partition)}"
-        )
+        with self._open_current(table, partition) as file:
+            return pl.read_parquet(file, hive_partitioning=False)
+
+    def read_frames(
+        self, table: str, partition: Mapping[str, str] = {}, *, columns: list[str] | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """The partition, one frame a row group, its sha256 checked before the first; as `read`."""
+        with self._open_current(table, partition) as file:
+            yield from read_frames(file, columns=columns)
 
     def read_all(
         self,
@@ -260,6 +295,56 @@ class Store:
             raise FileNotFoundError(f"{self.root}/{name} does not exist")
         return data
 
+    def _open_current(self, table: str, partition: Mapping[str, str]) -> IO[bytes]:
+        before = None
+        while (manifest := self.manifest(table, partition)) is not None:
+            try:
+                return self._open(manifest)
+            except FileNotFoundError:
+                if manifest == before:
+                    raise
+                before = manifest  # a writer may have replaced it since: look again
+        raise MissingPartition(
+            f"{_folder(table, partition)} is not in {self.root}; {_remedy(table, partition)}"
+        )
+
+    def _open(self, manifest: Manifest) -> IO[bytes]:
+        """The partition's file, its sha256 checked."""
+        where = f"{self.root}/{manifest.path}"
+        remedy = _remedy(manifest.table, manifest.partition)
+        file = self._files.open(manifest.path)
+        if file is None:
+            raise FileNotFoundError(f"{where} is gone, but {MANIFEST} names it; {remedy}")
+        found = _sha256(file)
+        if found != manifest.sha256:
+            file.close()
+            raise ValueError(
+                f"{where} has sha256 {found}, its manifest says {manifest.sha256}: "
+                f"it was changed or damaged; {remedy}"
+            )
+        return file
+
+    def delete_bytes(self, folder: str) -> None:
+        """Delete every file below `folder`."""
+        for name in self._files.list(f"{_blob(folder)}/"):
+            self._files.delete(name)
+
+    def purge(self) -> None:
+        """Delete for good what no manifest names: parts of killed writers, whatever their age, and
+        in a bucket that keeps versions all but the latest. Nobody may be writing.
+
+        Raises:
+            OSError: a file or a version could not be deleted; the same call goes on.
+        """
+        files = self._files.list("")
+        for name in files:
+            folder, _, file = name.rpartition("/")
+            if file.startswith(_LEFTOVER):
+                data = self._files.get(f"{folder}/{MANIFEST}")
+                if data is None or _decode(data, folder).path != name:
+                    self._files.delete(name)
+        self._files.purge()
+
     def _read_if_there(self, table: str, partition: Mapping[str, str]) -> pl.DataFrame | None:
         try:
             return self.read(table, partition)
@@ -292,15 +377,19 @@ class Store:
 
 def frame_sha256(frame: pl.DataFrame) -> str:
     """Of a frame's columns and rows in their order."""
-    return hashlib.sha256(_parquet(frame)).hexdigest()
+    return hashlib.sha256(parquet_bytes(frame)).hexdigest()
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    frame.write_parquet(
-        buffer, compression="zstd", compression_level=3, statistics=True, row_group_size=65536
-    )
-    return buffer.getvalue()
+def _sha256(file: IO[bytes]) -> str:
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    file.seek(0)
+    return digest
+
+
+def _fingerprint(table: str, inputs: Mapping[str, JSON]) -> str:
+    canonical = json.dumps({"table": table, **inputs}, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _folder(table: str, partition: Mapping[str, str]) -> str:

@@ -34,7 +34,7 @@ def adapt(
     *,
     steps: int,
     batch_size: int = 32,
-    learning_rate: float = 3e-4,
+    learning_rate: float = 1e-4,
     checkpoint_every: int = 25,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,

@@ -110,7 +110,7 @@ def neighbor_weights(uniforms: NDArray[np.float64], law: LamLaw) -> NDArray[np.f
 
 def interpolate(
     pairs: pl.DataFrame,
-    text_ids: Sequence[str],
+    text_ids: Sequence[str] | pl.Series,
     embeddings: NDArray[np.floating[Any]],
     *,
     mixing: Mixing,
@@ -126,7 +126,7 @@ def interpolate(
 
 def mixed_blocks(
     pairs: pl.DataFrame,
-    text_ids: Sequence[str],
+    text_ids: Sequence[str] | pl.Series,
     embeddings: NDArray[np.floating[Any]],
     *,
     mixing: Mixing,
@@ -234,10 +234,11 @@ def _rows_of(wanted: pl.Series, ids: pl.Series) -> pl.Series:
     if len(wanted) > len(ids):
         return wanted.replace_strict(ids, np.arange(len(ids)), default=None, return_dtype=pl.Int64)
     # few among many: a hash of all would take ten times the memory of the ids
-    order = ids.arg_sort()
-    ordered = ids.gather(order)
+    order = None if ids.is_sorted() else ids.arg_sort()
+    ordered = ids if order is None else ids.gather(order)
     place = ordered.search_sorted(wanted).clip(upper_bound=len(ids) - 1)
-    return order.gather(place).cast(pl.Int64).set(ordered.gather(place) != wanted, None)
+    rows = place if order is None else order.gather(place)
+    return rows.cast(pl.Int64).set(ordered.gather(place) != wanted, None)
 
 
 def _parents(

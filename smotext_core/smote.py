@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from smotext_core.mixing import Lam, LamLaw, neighbor_weights, parse_lam
 from smotext_core.neighbors import vector_norms
 from smotext_core.schemas import CLASS_PAIRS, conform
-from smotext_core.strategies import STRATEGIES, Strategy, largest_group, plan_pairs
+from smotext_core.strategies import STRATEGIES, Plan, Strategy, largest_group, plan_pairs
 from smotext_core.streams import sample_uniforms
+
+SAMPLES = 2**17  # drawn at a time
 
 
 def make_pairs(
@@ -110,11 +112,9 @@ def make_pairs(
             group = group[order]
         if neighbors is not None:
             neighbors = np.argsort(order)[neighbors[order]]
-    numbers = np.arange(n_samples)
-    draws = sample_uniforms(numbers, 2 * n_parents - 1, seed=seed, label=label)
+    plan, mixed = None, 1
     if n == 1:
         notes.append("only one text: its own vector is decoded")
-        parents, weights = np.zeros((n_samples, 1), dtype=np.int64), np.ones((n_samples, 1))
     else:
         plan = plan_pairs(
             strategy,
@@ -126,21 +126,7 @@ def make_pairs(
             neighbors=neighbors,
             groups=group,
         )
-        base = _weighted_choice(draws[:, 0], plan.weights)
         mixed = min(n_parents, (partners_of_all if plan.neighbors is None else k) + 1)
-        choice = draws[:, 1 : 2 * mixed - 1 : 2]
-        if plan.neighbors is None:
-            ranks, partners = _of_other_groups(
-                choice, base, np.arange(n) if group is None else group
-            )
-        else:
-            ranks = _distinct_choice(choice, np.full(n_samples, k))
-            partners = plan.neighbors[base[:, None], ranks]
-        shares = neighbor_weights(draws[:, 2 : 2 * mixed : 2], law)
-        if plan.reach is not None:
-            shares = shares * plan.reach[base[:, None], ranks] + 0.0  # no -0.0
-        parents = np.column_stack([base, partners])
-        weights = np.column_stack([1 - shares.sum(axis=1), shares])
         few = f"only {n} texts"
         if group is not None:
             few = f"only {partners_of_all} of {n} texts are not of the largest document"
@@ -152,16 +138,49 @@ def make_pairs(
             notes.append(plan.note)
         if all((row == embeddings[0]).all() for row in embeddings):
             notes.append(f"all {n} texts have the same vector: every sample decodes that vector")
-    number = pl.Series("number", numbers)
-    pairs = pl.DataFrame(
-        {
-            "sample_id": f"{run}.{slug}." + number.cast(pl.String).str.zfill(6),
-            "number": number,
-            "parent_ids": pl.select(pl.concat_list([ids[p] for p in parents.T])).to_series(),
-            "weights": pl.Series(weights),
-        }
-    )
-    return conform(pairs, CLASS_PAIRS), "; ".join(notes) or None
+    drawn = []
+    for first in range(0, n_samples, SAMPLES):
+        numbers = np.arange(first, min(first + SAMPLES, n_samples))
+        draws = sample_uniforms(numbers, 2 * n_parents - 1, seed=seed, label=label)
+        parents, weights = _draw(plan, draws, law, n=n, n_parents=mixed, groups=group)
+        number = pl.Series("number", numbers)
+        part = pl.DataFrame(
+            {
+                "sample_id": f"{run}.{slug}." + number.cast(pl.String).str.zfill(6),
+                "number": number,
+                "parent_ids": pl.select(pl.concat_list([ids[p] for p in parents.T])).to_series(),
+                "weights": pl.Series(weights),
+            }
+        )
+        drawn.append(conform(part, CLASS_PAIRS))
+    pairs = pl.concat(drawn) if drawn else CLASS_PAIRS.to_frame()
+    return pairs, "; ".join(notes) or None
+
+
+def _draw(
+    plan: Plan | None,
+    draws: NDArray[np.float64],
+    law: LamLaw,
+    *,
+    n: int,
+    n_parents: int,
+    groups: NDArray[np.int64] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows of the parents and their weights, both (samples, n_parents)."""
+    if plan is None:
+        return np.zeros((len(draws), 1), dtype=np.int64), np.ones((len(draws), 1))
+    base = _weighted_choice(draws[:, 0], plan.weights)
+    choice = draws[:, 1 : 2 * n_parents - 1 : 2]
+    if plan.neighbors is None:
+        group = np.arange(n) if groups is None else groups
+        ranks, partners = _of_other_groups(choice, base, group)
+    else:
+        ranks = _distinct_choice(choice, np.full(len(draws), plan.neighbors.shape[1]))
+        partners = plan.neighbors[base[:, None], ranks]
+    shares = neighbor_weights(draws[:, 2 : 2 * n_parents : 2], law)
+    if plan.reach is not None:
+        shares = shares * plan.reach[base[:, None], ranks] + 0.0  # no -0.0
+    return np.column_stack([base, partners]), np.column_stack([1 - shares.sum(axis=1), shares])
 
 
 def check_options(

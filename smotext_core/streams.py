@@ -18,7 +18,10 @@ def sample_uniforms(numbers: ArrayLike, n: int, *, seed: int, label: str) -> NDA
     sha256 of seed and label, its counter the sample's number.
     """
     bits = _sample_bits(numbers, n, seed=seed, label=label, stream=0)
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    bits >>= np.uint64(11)
+    uniforms = bits.astype(np.float64)
+    uniforms *= 2.0**-53
+    return uniforms
 
 
 def sample_seeds(numbers: ArrayLike, *, seed: int, label: str, draw: int = 0) -> NDArray[np.int64]:
