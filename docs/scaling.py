@@ -93,21 +93,31 @@ def measure(side: str, rows: int) -> dict[str, Any]:
 
 def draw(out: Path) -> None:
     """The last point of each side and size."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    from smotext_core.pictures import BLUE, DPI, GREY, GRID, ORANGE, _png, _style, _title
 
     lines = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
     points = {(p["case"], p["rows"]): p for p in lines if p["id"] == "scaling"}
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for side, marker in zip(SIDES, "osx", strict=True):
-        own = [points[key] for key in sorted(points) if key[0] == side]
-        for axis, what in zip(axes, ("cpu_s", "peak_gb"), strict=True):
-            label = side if side == "imbalanced-learn" else f"smotext, {side}"
-            axis.plot([p["rows"] for p in own], [p[what] for p in own], marker=marker, label=label)
-    for axis, title in zip(axes, ("CPU seconds", "peak memory, GB"), strict=True):
-        axis.set(xscale="log", yscale="log", xlabel="texts of the class", title=title)
-        axis.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
-    figure.savefig(out, dpi=110, metadata={"Software": None})
+    figure = Figure(figsize=(7.6, 3.2), dpi=DPI, layout="constrained")
+    panels = zip(figure.subplots(1, 2), ("cpu_s", "peak_gb"), strict=True)
+    for (axes, what), title in zip(panels, ("CPU seconds", "Peak memory, GB"), strict=True):
+        for side, color, marker in zip(SIDES, (BLUE, ORANGE, GREY), "osD", strict=True):
+            own = [points[key] for key in sorted(points) if key[0] == side]
+            name = side if side == "imbalanced-learn" else f"smotext, {side}"
+            rows, values = [p["rows"] for p in own], [p[what] for p in own]
+            axes.plot(rows, values, color=color, marker=marker, ms=4, label=name)
+        axes.set(xscale="log", yscale="log", xlabel="texts of the class")
+        axes.set_yticks([0.1, 1, 10, 100] if what == "cpu_s" else [0.2, 0.5, 1])
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:,g}")
+            axis.set_minor_formatter("")
+            axis.minorticks_off()
+        axes.grid(color=GRID, lw=0.6)
+        _style(axes)
+        _title(axes, title)
+        axes.legend(frameon=False, fontsize=8)
+    out.write_bytes(_png(figure))
 
 
 def main() -> None:

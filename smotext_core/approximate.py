@@ -38,16 +38,20 @@ def find_neighbors(
     """The k nearest other rows by cosine, nearest first, (n, k), and the recall.
 
     Exact, recall 1, up to `exact_up_to` rows. Above, an index searched as widely as it takes for a
-    recall of .99 on 512 rows evenly spread; where no width reaches it, exact too. A neighbour
-    counts as found where one as near was. The same vectors in the same order give the same rows.
+    recall of .99 on 512 rows evenly spread; where no width reaches it, or without faiss, exact too.
+    A neighbour counts as found where one as near was. The same vectors in the same order give the
+    same rows.
 
     Raises:
-        ImportError: more than `exact_up_to` rows, and faiss is not installed.
         ValueError: as `nearest_neighbors`.
     """
     embeddings = np.asarray(embeddings)
     n = len(embeddings)
     if n <= max(exact_up_to, 2 * SAMPLE, N_CANDIDATES + k) or not 1 <= k < n:
+        return nearest_neighbors(embeddings, k=k), 1.0
+    try:
+        import faiss  # noqa: F401
+    except ImportError:
         return nearest_neighbors(embeddings, k=k), 1.0
     norms = vector_norms(embeddings)
     sample = np.linspace(0, n - 1, SAMPLE).astype(np.int64)

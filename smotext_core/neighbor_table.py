@@ -27,7 +27,6 @@ def neighbor_table(
 
     Raises:
         ValueError: as `nearest_neighbors`, or ids that do not match the rows.
-        ImportError: as `find_neighbors`.
     """
     n = len(text_ids)
     if len(embeddings) != n or len(set(text_ids)) != n or not n:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from imblearn.over_sampling import SMOTE
@@ -142,6 +144,14 @@ def test_find_neighbors_tells_the_recall_of_the_index(
     whole = hits.all(axis=1)
     assert np.array_equal(found[whole], exact[whole])  # the order is exact
     assert (found != np.arange(3000)[:, None]).all()
+
+
+def test_find_neighbors_without_faiss_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)  # its import fails
+    vectors = topics(1500)
+    found, recall = find_neighbors(vectors, k=5, exact_up_to=1000)
+    assert recall == 1
+    assert np.array_equal(found, nearest_neighbors(vectors, k=5))
 
 
 def test_find_neighbors_again_gives_the_same() -> None:
