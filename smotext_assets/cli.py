@@ -137,7 +137,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--newsgroups", action="store_true", help="strip headers, quotes and footers of posts"
     )
     parser.add_argument("--generator", help="mini or a folder; default: SMOTEXT_GENERATOR")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: SMOTEXT_DEVICE, or cpu")
     parser.add_argument("--run", help="key of the run; default: the time, such as 20261122T0300")
     parser.add_argument("--labels", help="only these, by slug, separated by commas")
     add_pair_options(parser)
@@ -168,7 +168,8 @@ def _run(given: argparse.Namespace) -> int:
     )
     found["generator"] = GeneratorResource(
         generator=given.generator or found["generator"].generator,
-        device=given.device,
+        device=given.device or found["generator"].device,
+        dtype=found["generator"].dtype,
         workspace=found["generator"].workspace,
     )
     found["progress"] = TerminalProgress(descriptor=os.dup(2))

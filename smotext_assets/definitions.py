@@ -68,6 +68,7 @@ def resources() -> dict[str, Any]:
         "generator": GeneratorResource(
             generator=os.environ.get("SMOTEXT_GENERATOR", "mini"),
             device=os.environ.get("SMOTEXT_DEVICE", "cpu"),  # type: ignore[arg-type]  # validated
+            dtype=os.environ.get("SMOTEXT_DTYPE", "auto"),  # type: ignore[arg-type]  # validated
             workspace=os.path.join(home, "generators"),
         ),
         "warehouse": Warehouse(

@@ -24,7 +24,7 @@ from smotext_assets.storage import Store
 from smotext_core.checkpoints import file_sha256
 from smotext_core.report import markdown_table
 from smotext_core.schemas import GENERATOR, conform
-from smotext_core.xrag import load_generator, manifest_fingerprint, read_manifest
+from smotext_core.xrag import manifest_fingerprint, read_manifest
 
 if TYPE_CHECKING:
     from smotext_core.xrag import Generator
@@ -165,7 +165,7 @@ def _adapt(
             seed=config.seed,
             progress=done,
         )
-    adapted = load_generator(str(folder), device=generator.device)
+    adapted = _of(folder, generator).load()
     found: dict[str, Any] = {"fingerprint": adapted.fingerprint}
     with progress.track(context, "measuring it before and after", 6) as done:
         for name, of in (("before", base), ("after", adapted)):
@@ -228,7 +228,14 @@ def load_in_use(store: Store, configured: GeneratorResource, used: InUse) -> "Ge
                 f"{used.fingerprint}: they were changed or damaged; delete that folder and "
                 "materialise generator again"
             )
-    return GeneratorResource(generator=str(folder), device=configured.device).load()
+    return _of(folder, configured).load()
+
+
+def _of(folder: Path, configured: GeneratorResource) -> GeneratorResource:
+    """The generator in `folder`, run as the configured one is."""
+    return GeneratorResource(
+        generator=str(folder), device=configured.device, dtype=configured.dtype
+    )
 
 
 def _is_whole(folder: Path, fingerprint: str) -> bool:

@@ -194,7 +194,7 @@ def test_definitions_import_is_light(tmp_path: Path) -> None:
 def test_resources_come_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("HOME", "STORE", "WAREHOUSE", "CORPUS", "GENERATOR"):
+    for name in ("HOME", "STORE", "WAREHOUSE", "CORPUS", "GENERATOR", "DEVICE", "DTYPE"):
         monkeypatch.delenv(f"SMOTEXT_{name}", raising=False)
     found = resources()
     assert found["store"].root == ".smotext/store"
@@ -202,6 +202,7 @@ def test_resources_come_from_the_environment(
     assert found["warehouse"].path == ".smotext/warehouse.duckdb"
     assert found["corpus"].source == "clinic_notes"
     assert found["generator"].generator == "mini"
+    assert (found["generator"].device, found["generator"].dtype) == ("cpu", "auto")
 
     monkeypatch.setenv("SMOTEXT_HOME", str(tmp_path))
     found = resources()
@@ -212,6 +213,8 @@ def test_resources_come_from_the_environment(
     monkeypatch.setenv("SMOTEXT_WAREHOUSE", str(tmp_path / "elsewhere.duckdb"))
     monkeypatch.setenv("SMOTEXT_CORPUS", "notes.csv")
     monkeypatch.setenv("SMOTEXT_GENERATOR", "xrag-7b")
+    monkeypatch.setenv("SMOTEXT_DEVICE", "cuda")
+    monkeypatch.setenv("SMOTEXT_DTYPE", "bfloat16")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.delenv("AWS_REGION", raising=False)
@@ -222,3 +225,8 @@ def test_resources_come_from_the_environment(
     assert found["warehouse"].file == tmp_path / "elsewhere.duckdb"
     assert found["corpus"].source == "notes.csv"
     assert found["generator"].generator == "xrag-7b"
+    assert (found["generator"].device, found["generator"].dtype) == ("cuda", "bfloat16")
+
+    monkeypatch.setenv("SMOTEXT_DTYPE", "float8")
+    with pytest.raises(ValueError, match="float8"):
+        resources()

@@ -1,13 +1,14 @@
-"""Reading a corpus from a bucket."""
+"""Reading a corpus from a bucket; what the models compute in."""
 
 import io
 import uuid
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 import pytest
 
-from smotext_assets.resources import StoreResource
+from smotext_assets.resources import GeneratorResource, StoreResource
 from smotext_core.corpora import read_corpus
 from tests.conftest import S3_BUCKET
 
@@ -34,3 +35,19 @@ def test_corpus_is_read_from_a_bucket(
     assert found["text"].to_list() == frame["note"].to_list()
     assert found["label"].to_list() == ["lung", "skin"]
     assert rejected.is_empty()
+
+
+def test_generator_computes_in_the_dtype_asked_for() -> None:
+    loaded = GeneratorResource(generator="mini", dtype="bfloat16").load()
+    weights = [next(m.parameters()).dtype for m in (loaded.embedder.model, loaded.decoder.lm)]
+    assert [str(dtype) for dtype in weights] == ["torch.bfloat16"] * 2
+    vectors = loaded.encode(["The knee was swollen and painful.", "She sleeps badly."])
+    assert np.isfinite(vectors).all()
+    seeds = [3, 4]
+    together = loaded.decode_candidates(vectors, seeds=seeds, n_candidates=4).texts
+    alone = [
+        loaded.decode_candidates(vectors[row : row + 1], seeds=[seed], n_candidates=4).texts[0]
+        for row, seed in enumerate(seeds)
+    ]
+    assert together == alone
+    assert all(text for row in together for text in row)

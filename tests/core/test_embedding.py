@@ -53,6 +53,15 @@ def test_encode_does_not_depend_on_the_batch(embedder: Embedder) -> None:
     assert embedder.encode(TEXTS).tobytes() == whole.tobytes()
 
 
+def test_encode_in_bfloat16_is_close(embedder: Embedder) -> None:
+    found = Embedder(minilm_folder(), dtype="bfloat16").encode(TEXTS)
+    assert found.dtype == np.float32
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    cosines = (found * embedder.encode(TEXTS)).sum(axis=1)
+    assert cosines.min() >= 0.999
+    assert cosines.max() < 1 - 1e-7  # it is not float32
+
+
 def test_encode_cuts_at_max_tokens(embedder: Embedder) -> None:
     longer = [TEXTS[5], TEXTS[5] + "Nothing of this is read."]
     assert np.allclose(*embedder.encode(longer), atol=1e-6)
