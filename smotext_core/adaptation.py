@@ -71,7 +71,8 @@ def adapt(
     parts = {"projector": projector}
     lm = decoder.lm
     if own_lm := not generator.manifest.get("lm"):
-        parts["lm"] = lm = copy.deepcopy(lm).requires_grad_(True)
+        # Steps are smaller than half precision resolves.
+        parts["lm"] = lm = copy.deepcopy(lm).float().requires_grad_(True)
     model = torch.nn.ModuleDict(parts)
     train(
         model,

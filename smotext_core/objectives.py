@@ -64,6 +64,7 @@ def _predictions(
     embed = lm.get_input_embeddings()
     before = embed(torch.tensor(prompt["ids"], device=vectors.device)).expand(len(ids), -1, -1)
     at = prompt["ids"].index(prompt["xrag_token_id"])
+    vectors = vectors.to(next(projector.parameters()).dtype)
     projected = projector(vectors)[:, None].to(before.dtype)  # (n, 1, hidden)
     width = max(map(len, ids))
     target = torch.full((len(ids), width), -100, device=vectors.device)

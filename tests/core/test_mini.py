@@ -69,6 +69,29 @@ def test_write_trained_is_a_generator(trained: Path, tmp_path: Path) -> None:
     assert all(texts)
 
 
+def test_train_goes_on_from_a_generator_in_bfloat16(trained: Path, tmp_path: Path) -> None:
+    data, folder = trained.parent / "data", tmp_path / "generator"
+    write_trained(data, trained, folder, encoder_folder=minilm_folder())
+    train(
+        data,
+        tmp_path / "out",
+        encoder_folder=minilm_folder(),
+        steps=8,
+        start=folder,
+        dtype="bfloat16",
+        batch_size=16,
+        checkpoint_every=8,
+    )
+    logs = [
+        [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        for out in (trained, tmp_path / "out")
+    ]
+    assert logs[1][0]["people_nll"] == pytest.approx(logs[0][-1]["people_nll"], abs=0.02)
+    assert logs[1][-1]["people_nll"] < logs[1][0]["people_nll"] - 0.05
+    saved = torch.load(tmp_path / "out" / "checkpoint.pt", weights_only=True)["model"]
+    assert {weight.dtype for weight in saved.values()} == {torch.float32}
+
+
 def test_train_needs_shards(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="shard-000"):
         train(tmp_path, tmp_path / "out", encoder_folder=minilm_folder(), steps=1)
