@@ -1,6 +1,5 @@
-"""class_pairs and interpolated_vectors: which texts are mixed, how much of each, and the mix."""
+"""class_pairs: which texts are mixed, and how much of each."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Literal
 
@@ -10,7 +9,6 @@ import polars as pl
 from pydantic import Field
 
 from smotext_assets.partitions import for_each_partition, label_by_run, of_label
-from smotext_assets.placement import figures, picture, vectors_of
 from smotext_assets.resources import (
     GeneratorResource,
     StoreResource,
@@ -18,13 +16,12 @@ from smotext_assets.resources import (
     column_schema,
     with_vectors,
 )
-from smotext_assets.runs import DEFAULTS, frozen_run, run_config
+from smotext_assets.runs import DEFAULTS, frozen_run
 from smotext_assets.storage import JSON, Store, frame_sha256
-from smotext_core.mixing import Mixing, default_mixing, mixed_blocks
+from smotext_core.mixing import Mixing
 from smotext_core.neighbor_table import neighbor_rows, neighbor_table
-from smotext_core.placement import MOST_SAMPLES, spread
 from smotext_core.report import markdown_table
-from smotext_core.schemas import CLASS_PAIRS, RUNS, conform, interpolated_schema
+from smotext_core.schemas import CLASS_PAIRS, RUNS
 from smotext_core.smote import make_pairs
 from smotext_core.strategies import SPARE, WITHIN_CLASS, Strategy
 
@@ -225,109 +222,6 @@ def _neighbors(
         "neighbors", partition, inputs={"vectors": made_of, "k": k}, make=search
     )
     return table, float(str(manifest.metadata["recall"]))
-
-
-@dg.asset(
-    group_name="vectors",
-    kinds={"parquet"},
-    partitions_def=label_by_run,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    metadata={
-        "dagster/column_schema": column_schema(interpolated_schema(384)),
-        "quarantined": True,
-    },
-)
-def interpolated_vectors(
-    context: dg.AssetExecutionContext,
-    class_pairs: Table,
-    labelled_texts: Table,
-    embeddings: Table,
-    generator: GeneratorResource,
-    store: StoreResource,
-) -> None:
-    """One row per sample: the mixed vector.
-
-    With an encoder of unit vectors the mix is brought back to unit length, the scale its decoder
-    was trained on, unless the run has another `mixing`. As sensitive as the texts: they stay in the
-    store.
-    """
-    tables, encoder = store.open(), generator.encoder_fingerprint
-    train = labelled_texts.read().filter(pl.col("split") == "train")
-
-    def make(label: str, run: str) -> dict[str, object]:
-        pairs, real = class_pairs.read(label=label, run=run), embeddings.read(label=label)
-        if class_pairs.metadata(label=label, run=run)["embeddings"] != embeddings.sha256(
-            label=label
-        ):
-            raise ValueError(
-                "the pairs were made of other embeddings than there are now: "
-                f"materialise class_pairs, partition '{label}|{run}'"
-            )
-        if embeddings.metadata(label=label)["encoder"] != encoder:
-            raise ValueError(
-                f"the vectors are of the encoder {embeddings.metadata(label=label)['encoder']}, "
-                f"not of {generator.name}'s: materialise embeddings, partition {label!r}"
-            )
-        mixing = run_config(tables, run)["mixing"] or default_mixing(
-            normalized=generator.normalized
-        )
-
-        def mix() -> tuple[Iterator[pl.DataFrame], dict[str, JSON]]:
-            told: dict[str, JSON] = {"encoder": encoder}
-            return frames(told), told
-
-        def frames(told: dict[str, JSON]) -> Iterator[pl.DataFrame]:
-            vectors = real["embedding"].to_numpy()
-            schema = interpolated_schema(vectors.shape[1])
-            yield schema.to_frame()
-            if pairs.is_empty():
-                return
-            looked_at = spread(pairs.height, MOST_SAMPLES)
-            seen, norms, done = [], [], 0
-            for block in mixed_blocks(pairs, real["text_id"], vectors, mixing=mixing):
-                here = looked_at[(looked_at >= done) & (looked_at < done + len(block))]
-                seen.append(block[here - done])
-                norms.append(np.linalg.norm(block, axis=1))
-                ids = pairs["sample_id"].slice(done, len(block))
-                made = pl.Series("vector", block, dtype=schema["vector"])
-                yield conform(pl.DataFrame([ids, made]), schema)
-                done += len(block)
-            told |= figures(
-                np.concatenate(seen),
-                train,
-                embeddings,
-                label=label,
-                encoder=encoder,
-                norms=np.concatenate(norms),
-            )
-
-        manifest, _ = tables.stream_once(
-            "interpolated_vectors",
-            {"label": label, "run": run},
-            inputs={
-                "pairs": class_pairs.sha256(label=label, run=run),
-                "embeddings": embeddings.sha256(label=label),
-                "mixing": mixing,
-                "among": vectors_of(embeddings, encoder=encoder),
-            },
-            make=mix,
-        )
-        return {
-            "dagster/partition_row_count": manifest.rows,
-            "dagster/uri": f"{tables.root}/{manifest.path}",
-            "mixing": mixing,
-            **manifest.metadata,
-            **picture(
-                pairs,
-                tables.read_frames("interpolated_vectors", {"label": label, "run": run}),
-                train,
-                embeddings,
-                label=label,
-                encoder=encoder,
-            ),
-        }
-
-    for_each_partition(context, make)
 
 
 @dg.asset_check(asset=class_pairs, additional_ins={"labelled_texts": dg.AssetIn()})
