@@ -17,6 +17,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from smotext_assets.automation import root_cause, unfinished_runs
+from smotext_assets.cli_evidence import add_evaluate, evaluate_command
 from smotext_assets.cli_pairs import add_pair_options, pair_options
 from smotext_assets.cli_train import add_train_generator, train_generator_command
 from smotext_assets.definitions import dagster_instance, definitions, resources
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_run(commands.add_parser("run", help="corpus in, new rows of the rare classes out"))
     commands.add_parser("status", help="what the store holds, run by run")
     _add_forget(commands.add_parser("forget", help="remove texts and all that descends from them"))
+    add_evaluate(commands.add_parser("evaluate", help="does a run help a classifier"))
     train = "a generator of any encoder and any causal language model"
     add_train_generator(commands.add_parser("train-generator", help=train))
     given = parser.parse_args(arguments)
@@ -77,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.command == "train-generator":
             store = resources()["store"]
             return train_generator_command(given, store=store, console=_console())
+        if given.command == "evaluate":
+            return _evaluate(given)
         return _run(given)
     except KeyboardInterrupt:
         how = " with --run KEY" if given.command == "run" else ""
@@ -121,6 +125,19 @@ def _forget(ids: Sequence[str]) -> int:
     )
     Console().print(Text("\n".join(lines)), soft_wrap=True)
     return 0
+
+
+def _evaluate(given: argparse.Namespace) -> int:
+    console, instance, found = _console(), dagster_instance(), resources()
+    found["generator"] = GeneratorResource(**found["generator"].model_dump())
+
+    def materialize(config: Mapping[str, Any]) -> Mapping[str, str]:
+        instance.add_dynamic_partitions(str(run_partitions.name), [given.run])
+        graph = _Graph(instance, found, {"evaluation": config}, console)
+        return graph.materialize(["evaluation"], partition_key=given.run)
+
+    store = found["store"].open()
+    return evaluate_command(given, store=store, materialize=materialize, console=Console())
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,8 @@ from smotext_assets.resources import (
 from smotext_assets.runs import frozen_run
 from smotext_assets.storage import JSON
 from smotext_assets.warehouse import refresh_warehouse
-from smotext_core.evaluation import evaluate, verdicts
+from smotext_core.embedding import read_embedder
+from smotext_core.evaluation import ARMS, evaluate, verdicts
 from smotext_core.filters import shortfall
 from smotext_core.pictures import class_map
 from smotext_core.privacy import audit
@@ -45,6 +46,11 @@ class EvaluationConfig(dg.Config):
     """The protocol."""
 
     n_seeds: int = Field(default=10, ge=2, description="Paired subsamples of the train texts.")
+    other_encoder: str | None = Field(
+        default=None,
+        description="A second encoder to judge by: a folder in sentence-transformers' layout, or "
+        "a name on the Hugging Face hub.",
+    )
 
 
 @dg.asset(
@@ -69,12 +75,15 @@ def evaluation(
     """One row per classifier, training set, metric and label, with an interval and a verdict.
 
     Real rows alone against real rows with class weights, with duplicates, with SMOTE in the
-    embedding space, and with the run's synthetic rows, on test texts that had no part in them.
+    embedding space, with word edits and with the run's synthetic rows, and against those alone, on
+    test texts that had no part in them.
     """
     tables = store.open()
     corpus, vectors = with_vectors(
         labelled_texts.read(), embeddings, encoder=generator.encoder_fingerprint
     )
+
+    other = read_embedder(config.other_encoder) if config.other_encoder else None
 
     def make(run: str) -> dict[str, object]:
         rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
@@ -95,6 +104,8 @@ def evaluation(
                 run=run,
                 n_seeds=config.n_seeds,
                 seed=frozen["seed"],
+                encode=lambda texts: generator.load().encode(texts),
+                other_encode=other.encode if other else None,
             )
             return frame, {}
 
@@ -106,6 +117,8 @@ def evaluation(
                 "vectors": vectors,
                 "rows": _shas(synthetic_table, run),
                 "n_seeds": config.n_seeds,
+                "arms": list(ARMS),
+                "other_encoder": other.fingerprint if other else None,
             },
             make=score,
         )

@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from smotext_core.neighbors import unit
+from smotext_core.word_edits import edit_texts
 
 SUBSAMPLE = 0.8
 MAX_TERMS = 20_000
@@ -23,7 +24,8 @@ def designs(
     train: pl.DataFrame,
     test: pl.DataFrame,
     synthetic: pl.DataFrame,
-    pool: NDArray[np.float32],
+    edited: pl.DataFrame,
+    pools: dict[str, NDArray[np.float32]],
     *,
     labels: list[str],
     run: str,
@@ -32,20 +34,24 @@ def designs(
 ) -> Iterator[tuple[int, str, str, tuple[Any, ...], tuple[Any, ...], Any]]:
     """Seed, head, arm, features with codes and weights to fit, the left-out rows, the test rows.
 
-    `pool` is train, synthetic, test; an arm is row numbers of it and their weights.
+    Each of `pools`, by head, is the vectors of train, synthetic, edited, test; an arm is row
+    numbers of them and their weights. `edited` is as `edited_rows` gives it.
     """
-    n_train = train.height
-    y = np.concatenate([codes(train["label"], labels), codes(synthetic["label"], labels)])
-    counts = _word_counts([*train["text"], *synthetic["text"], *test["text"]])
-    test_rows = np.arange(len(y), len(pool))
+    n_train, n_made = train.height, train.height + synthetic.height
+    y = np.concatenate([codes(frame["label"], labels) for frame in (train, synthetic, edited)])
+    counts = _word_counts([*train["text"], *synthetic["text"], *edited["text"], *test["text"]])
+    test_rows = np.arange(len(y), len(y) + test.height)
     row_of = {text_id: row for row, text_id in enumerate(train["text_id"])}
     parents = [[row_of[parent] for parent in ids] for ids in synthetic["parent_ids"]]
+    source = codes(edited["source"], train["text_id"].to_list())
 
     for number in range(n_seeds):
         rng = np.random.default_rng([seed, 0, number])
-        kept = _subsample(y[:n_train], train["document_id"].to_list(), rng=rng)
+        kept = subsample(train, labels, seed=seed, number=number, rng=rng)
         real, out = np.flatnonzero(kept), np.flatnonzero(~kept)
-        usable = [n_train + row for row, rows in enumerate(parents) if kept[rows].all()]
+        usable = np.array(
+            [n_train + row for row, rows in enumerate(parents) if kept[rows].all()], dtype=np.int64
+        )
         present = np.bincount(y[real], minlength=len(labels))
         if synthetic.is_empty():
             added = np.where(present > 0, present.max() - present, 0)
@@ -55,37 +61,70 @@ def designs(
         ones = np.ones(len(real))
         members = [np.flatnonzero(y[real] == code) for code in range(len(labels))]
         duplicates = [rng.choice(rows, n) for rows, n in zip(members, added, strict=True) if n]
-        weights = {
-            "real": ones,
-            "class_weight": len(real) / ((present > 0).sum() * present[y[real]]),
-            # to logistic regression, a row of weight 3 is that row three times
-            "oversample": ones + np.bincount(_join(duplicates), minlength=len(real)),
+        # to logistic regression, a row of weight 3 is that row three times
+        often = ones + np.bincount(_join(duplicates), minlength=len(real))
+        arms: dict[str, tuple[NDArray[Any], Any]] = {
+            "real": (real, ones),
+            "class_weight": (real, len(real) / ((present > 0).sum() * present[y[real]])),
+            "oversample": (real, often),
         }
-        vectors, words = (
-            (pool[real], pool[out], pool[test_rows]),
-            _tfidf(counts, real, out, test_rows),
-        )
-        for head, features in (("embedding", vectors), ("tfidf", words)):
-            own, left, tested = _in_span(*features)
-            for arm, weight in weights.items():
-                yield number, head, arm, (own, y[real], weight), (left, y[out]), tested
+        if edited.height:
+            own = n_made + np.flatnonzero(kept[source])
+            chosen = _join([_repeated(own[y[own] == code], n) for code, n in enumerate(added)])
+            arms["word_edits"] = _join([real, chosen]), None
+        if synthetic.height:
+            arms["smotext"] = _join([real, usable]), None
+            arms["smotext_alone"] = _join([real[added[y[real]] == 0], usable]), None
 
-        made, made_codes = _smote(
-            train[real], pool[real], labels, added, run=run, seed=seed + number
-        )
-        own, left, tested = _in_span(np.vstack([pool[real], made]), pool[out], pool[test_rows])
-        fitted = own, np.concatenate([y[real], made_codes]), None
-        yield number, "embedding", "smote", fitted, (left, y[out]), tested
-        if synthetic.is_empty():
+        shared: dict[str, list[Any]] = {}  # three arms have the real rows' features
+        for head in (*pools, "tfidf"):
+            for arm, (rows, weights) in arms.items():
+                if rows is not real or arm == "real":
+                    shared[head] = _in_span(
+                        *(
+                            _tfidf(counts, rows, out, test_rows)
+                            if head == "tfidf"
+                            else [pools[head][part] for part in (rows, out, test_rows)]
+                        )
+                    )
+                own_rows, left, tested = shared[head]
+                yield number, head, arm, (own_rows, y[rows], weights), (left, y[out]), tested
+        for head, pool in pools.items():
+            made, made_codes = _smote(
+                train[real], pool[real], labels, added, run=run, seed=seed + number
+            )
+            parts = np.vstack([pool[real], made]), pool[out], pool[test_rows]
+            own_rows, left, tested = _in_span(*parts)
+            fitted = own_rows, np.concatenate([y[real], made_codes]), None
+            yield number, head, "smote", fitted, (left, y[out]), tested
+
+
+def edited_rows(train: pl.DataFrame, synthetic: pl.DataFrame, *, seed: int) -> pl.DataFrame:
+    """Edited texts of the labels with synthetic rows: text, label, source (a train text_id).
+
+    Made once for all subsamples, which use those whose source they hold: as many as a label has
+    synthetic rows, and at least two a train text, so that few subsamples have to repeat one.
+    """
+    frames = [pl.DataFrame(schema={"text": pl.String, "label": pl.String, "source": pl.String})]
+    for label in sorted(set(synthetic["label"])):
+        own = train.filter(pl.col("label") == label)
+        wanted = int((synthetic["label"] == label).sum())
+        if own.is_empty():
             continue
-        both = _join([real, np.array(usable, dtype=np.int64)])
-        vectors, words = (
-            (pool[both], pool[out], pool[test_rows]),
-            _tfidf(counts, both, out, test_rows),
+        texts, sources = edit_texts(
+            own["text"].to_list(), max(wanted, 2 * own.height), label=label, seed=seed
         )
-        for head, features in (("embedding", vectors), ("tfidf", words)):
-            own, left, tested = _in_span(*features)
-            yield number, head, "smotext", (own, y[both], None), (left, y[out]), tested
+        frames.append(
+            pl.DataFrame(
+                {"text": texts, "label": [label] * len(texts), "source": own["text_id"][sources]}
+            )
+        )
+    return pl.concat(frames)
+
+
+def _repeated(rows: NDArray[Any], n: int) -> NDArray[Any]:
+    """The first `n` of `rows`, from the front again where they are fewer; none of none."""
+    return np.resize(rows, n) if len(rows) else rows[:0]
 
 
 def _smote(
@@ -117,8 +156,20 @@ def _smote(
     return np.vstack(vectors), np.concatenate(made)
 
 
-def _subsample(y: NDArray[Any], documents: list[str], *, rng: np.random.Generator) -> NDArray[Any]:
-    """A mask of the rows of 80 % of each label's documents; at least one document a label stays."""
+def subsample(
+    train: pl.DataFrame,
+    labels: list[str],
+    *,
+    seed: int,
+    number: int,
+    rng: np.random.Generator | None = None,
+) -> NDArray[np.bool_]:
+    """A mask of the rows that seed `number` trains on: 80 % of the documents of each label.
+
+    At least one document a label stays.
+    """
+    rng = np.random.default_rng([seed, 0, number]) if rng is None else rng
+    y, documents = codes(train["label"], labels), train["document_id"].to_list()
     kept = np.zeros(len(y), dtype=bool)
     for code in np.unique(y):
         rows = np.flatnonzero(y == code)

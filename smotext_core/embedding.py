@@ -243,6 +243,12 @@ class Embedder:
         return vectors
 
 
+def read_embedder(name: str, *, device: str = "cpu") -> Embedder:
+    """The encoder of a folder or of a name on the hub, with the settings that it states."""
+    folder = model_folder(name)
+    return Embedder(folder, device=device, **encoder_spec(folder))
+
+
 def _ends(folder: Path, tokenizer: Any, pooling: Pooling) -> tuple[list[int], list[int]]:
     """The special tokens before and after a text."""
     start, end = list[int](), list[int]()

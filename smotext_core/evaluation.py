@@ -7,13 +7,16 @@ rows stay fixed. Every arm is fitted on that same subsample, so all differences 
 - "real": the real rows alone;
 - "class_weight": the real rows, weighted n / (labels · rows of the label);
 - "oversample": plus random duplicates;
-- "smote": plus SMOTE points between embeddings, never decoded (embedding head only);
-- "smotext": plus the synthetic rows.
+- "smote": plus SMOTE points between embeddings, never decoded (not on TF-IDF);
+- "word_edits": plus real texts with words swapped, inserted or deleted (`word_edits`);
+- "smotext": plus the synthetic rows;
+- "smotext_alone": of a label with usable synthetic rows those alone, of any other its real rows.
 
-"oversample" and "smote" add as many rows per label as "smotext" does in that seed. Heads are a
-logistic regression on the encoder's vectors (unit norm) and one on TF-IDF of words and word pairs,
-which never saw the generator's encoder. C is tuned per head and arm, "real" included, for macro-F1
-on the train documents that the first subsamples left out.
+"oversample", "smote" and "word_edits" add as many rows per label as "smotext" does in that seed.
+Heads are a logistic regression on the encoder's vectors (unit norm), one on TF-IDF of words and
+word pairs, which never saw the generator's encoder, and one on another encoder's vectors where
+there is one. C is tuned per head and arm, "real" included, for macro-F1 on the train documents that
+the first subsamples left out.
 
 The interval is a percentile bootstrap over seeds × test documents. The subsamples overlap, so it
 says what another draw of these documents would give, not what another corpus would.
@@ -21,18 +24,23 @@ says what another draw of these documents would give, not what another corpus wo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from smotext_core.arms import codes, designs
+from smotext_core.arms import codes, designs, edited_rows
 from smotext_core.neighbors import unit
 from smotext_core.schemas import EVALUATION, conform
 
-ARMS = ("real", "class_weight", "oversample", "smote", "smotext")
-HEADS = ("embedding", "tfidf")
+ARMS = (
+    "real", "class_weight", "oversample", "smote", "word_edits", "smotext", "smotext_alone",
+)  # fmt: skip
+HEADS = ("embedding", "tfidf", "other_encoder")  # the last only where there is one
+Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+Predicted = dict[tuple[str, str], list[NDArray[np.int64]]]  # (head, arm) → (test rows,) a seed
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 C_GRID = (1.0, 10.0, 100.0)
 TUNING_SEEDS = 3
@@ -53,13 +61,20 @@ def evaluate(
     run: str,
     n_seeds: int = 10,
     seed: int = 0,
+    encode: Encode | None = None,
+    other_encode: Encode | None = None,
 ) -> pl.DataFrame:
-    """Scores of every arm under both heads, each with its difference to "real" and an interval.
+    """Scores of every arm under all heads, each with its difference to "real" and an interval.
 
     `train` and `test` are LABELLED_TEXTS rows, `synthetic` SYNTHETIC_TEXTS rows; row i of each
-    (n, d) array is the embedding of row i. Without synthetic rows there is no arm "smotext", and
-    "oversample" and "smote" fill every label up to the largest. A label without test rows has no
-    row "f1" and no part in macro-F1. For the arm "real" difference, interval and verdict are null.
+    (n, d) array is the embedding of row i. Without synthetic rows there is no arm "word_edits",
+    "smotext" or "smotext_alone", and "oversample" and "smote" fill every label up to the largest. A
+    label without test rows has no row "f1" and no part in macro-F1. For the arm "real" difference,
+    interval and verdict are null.
+
+    Args:
+        encode: the encoder of the vectors, for the edited texts; None: no arm "word_edits".
+        other_encode: another encoder, which makes the head "other_encoder".
 
     Returns:
         An EVALUATION frame, ordered by head, arm, metric, label.
@@ -68,26 +83,52 @@ def evaluate(
         ValueError: rows and vectors differ in number, fewer than two labels in `train`, no test
             rows, a document in both splits, a synthetic row with a parent outside `train`.
     """
+    predicted = predict(
+        train, train_embeddings, test, test_embeddings, synthetic, synthetic_embeddings,
+        labels=sorted({*train["label"], *test["label"]}),
+        run=run, n_seeds=n_seeds, seed=seed, encode=encode, other_encode=other_encode,
+    )  # fmt: skip
+    return compare(test, predicted, labels=sorted({*train["label"], *test["label"]}),
+                   run=run, seed=seed)  # fmt: skip
+
+
+def predict(
+    train: pl.DataFrame,
+    train_embeddings: NDArray[Any],
+    test: pl.DataFrame,
+    test_embeddings: NDArray[Any],
+    synthetic: pl.DataFrame,
+    synthetic_embeddings: NDArray[Any],
+    *,
+    labels: list[str],
+    run: str,
+    n_seeds: int,
+    seed: int,
+    encode: Encode | None = None,
+    other_encode: Encode | None = None,
+) -> Predicted:
+    """What every arm says of the test rows, as places in `labels`; see `evaluate`."""
     if n_seeds < 1:
         raise ValueError(f"n_seeds must be at least 1, got {n_seeds}")
     _check_rows(train, test, synthetic)
-    pool = unit(
-        np.vstack(
-            [
-                _vectors("train", train, train_embeddings),
-                _vectors("synthetic", synthetic, synthetic_embeddings),
-                _vectors("test", test, test_embeddings),
-            ]
-        )
+    real, made, tested = (
+        _vectors("train", train, train_embeddings),
+        _vectors("synthetic", synthetic, synthetic_embeddings),
+        _vectors("test", test, test_embeddings),
     )
-    labels = sorted({*train["label"], *test["label"]})
+    edited = edited_rows(train, synthetic if encode else synthetic.clear(), seed=seed)
+    own = encode(edited["text"].to_list()) if encode and edited.height else real[:0]
+    pools = {"embedding": unit(np.vstack([real, made, _vectors("edited", edited, own), tested]))}
+    if other_encode:
+        texts = [*train["text"], *synthetic["text"], *edited["text"], *test["text"]]
+        pools["other_encoder"] = unit(other_encode(texts))
 
-    predicted: dict[tuple[str, str], list[NDArray[np.int64]]] = {}  # (head, arm) → one a seed
+    predicted: Predicted = {}
     trials: dict[tuple[str, str], list[list[tuple[float, NDArray[np.int64]]]]] = {}
     chosen: dict[tuple[str, str], int] = {}
     n_tuning = min(TUNING_SEEDS, n_seeds)
     for number, *key, fitted, left_out, test_features in designs(
-        train, test, synthetic, pool, labels=labels, run=run, n_seeds=n_seeds, seed=seed
+        train, test, synthetic, edited, pools, labels=labels, run=run, n_seeds=n_seeds, seed=seed
     ):
         arm = (key[0], key[1])
         if number >= n_tuning:
@@ -104,10 +145,7 @@ def evaluate(
             means = np.mean([[score for score, _ in trial] for trial in trials[arm]], axis=0)
             chosen[arm] = int(means.argmax())  # the smallest C where equal
             predicted[arm] = [trial[chosen[arm]][1] for trial in trials[arm]]
-    truth = codes(test["label"], labels)
-    return _table(
-        truth, predicted, labels, documents=test["document_id"], run=run, n_seeds=n_seeds, seed=seed
-    )
+    return predicted
 
 
 def verdicts(evaluation: pl.DataFrame) -> pl.DataFrame:
@@ -117,15 +155,17 @@ def verdicts(evaluation: pl.DataFrame) -> pl.DataFrame:
     where a head says "helps" and none says "hurts"; an interval that spans 0 is no reason to.
 
     Returns:
-        label, embedding, tfidf, advice; no rows if `evaluation` has no arm "smotext".
+        label, embedding, tfidf, other_encoder where it was used, advice; no rows if `evaluation`
+        has no arm "smotext".
     """
     rows = evaluation.filter(pl.col("arm") == "smotext", pl.col("metric").is_in(["macro_f1", "f1"]))
+    heads = [head for head in HEADS if head != "other_encoder" or head in set(rows["head"])]
     verdict = pl.col("verdict")
     advised = (verdict == "helps").any() & ~(verdict == "hurts").any()
     return (
         rows.group_by("label")
         .agg(
-            *(verdict.filter(pl.col("head") == head).first().alias(head) for head in HEADS),
+            *(verdict.filter(pl.col("head") == head).first().alias(head) for head in heads),
             pl.when(advised)
             .then(pl.lit("augment"))
             .otherwise(pl.lit("do not augment"))
@@ -163,16 +203,12 @@ def scores(
     return np.column_stack([accuracy, macro, weighted, f1])
 
 
-def _table(
-    truth: NDArray[Any],
-    predicted: dict[tuple[str, str], list[NDArray[Any]]],
-    labels: list[str],
-    *,
-    documents: pl.Series,
-    run: str,
-    n_seeds: int,
-    seed: int,
+def compare(
+    test: pl.DataFrame, predicted: Predicted, *, labels: list[str], run: str, seed: int
 ) -> pl.DataFrame:
+    """The EVALUATION frame of predictions of `test`; seeds may come of several training sets."""
+    truth, documents = codes(test["label"], labels), test["document_id"]
+    n_seeds = len(next(iter(predicted.values())))
     n_labels = len(labels)
     names = documents.unique().sort().to_list()
     document = codes(documents, names)  # passages of a document are drawn together
@@ -190,7 +226,7 @@ def _table(
     of_arm = {
         key: np.stack([scores(truth, p, weights, n_labels=n_labels) for p in rows])
         for key, rows in sorted(
-            predicted.items(), key=lambda item: (item[0][0], ARMS.index(item[0][1]))
+            predicted.items(), key=lambda item: (HEADS.index(item[0][0]), ARMS.index(item[0][1]))
         )
     }
     columns: list[tuple[str, str | None]] = [(metric, None) for metric in METRICS]

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 WIDTH = 5.2  # inches
 DPI = 170
 INK, SOFT, GRID = "#222222", "#6b6b6b", "#e4e4e4"
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#b9b9b9"
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#b9b9b9"
 MAX_REAL, MAX_SYNTHETIC, MAX_LABELS = 1500, 500, 24
-HEADS = {"embedding": (BLUE, "o"), "tfidf": (ORANGE, "D")}
+HEADS = {  # color, marker, shift, name
+    "embedding": (BLUE, "o", -0.2, "on embeddings"),
+    "tfidf": (ORANGE, "D", 0.0, "on TF-IDF"),
+    "other_encoder": (GREEN, "s", 0.2, "on another encoder"),
+}
 
 
 def class_map(
@@ -171,7 +175,7 @@ def efficacy_chart(evaluation: pl.DataFrame) -> bytes:
         per_label.group_by("label").agg(size).sort("difference", "label", descending=[True, False])
     )
     labels = sorted(by_size["label"].head(MAX_LABELS).to_list())
-    order = ("smotext", "smote", "oversample", "class_weight")
+    order = ("smotext", "smotext_alone", "word_edits", "smote", "oversample", "class_weight")
     arms = [arm for arm in order if arm in set(overall["arm"])]
     blocks = [(arms, overall, "arm", "macro-F1, by training rows")]
     if labels:
@@ -186,8 +190,7 @@ def efficacy_chart(evaluation: pl.DataFrame) -> bytes:
         _style(axes)
         axes.axvline(0, color=INK, linewidth=1)
         axes.grid(axis="x", color=GRID, linewidth=0.8)
-        for head, (color, marker) in HEADS.items():
-            shift = -0.14 if head == "embedding" else 0.14
+        for head, (color, marker, shift, _) in HEADS.items():
             for row in frame.filter(pl.col("head") == head).iter_rows(named=True):
                 if row[column] not in names:
                     continue
@@ -202,12 +205,11 @@ def efficacy_chart(evaluation: pl.DataFrame) -> bytes:
         _title(axes, heading, size=9)
     panels[-1].set_xlabel("difference to the real rows alone (right of 0 is better)")
     keys = [
-        panels[0].plot([], [], marker, color=color, markersize=5, label=label)[0]
-        for (color, marker), label in zip(
-            HEADS.values(), ("on embeddings", "on TF-IDF"), strict=True
-        )
+        panels[0].plot([], [], marker, color=color, markersize=5, label=name)[0]
+        for head, (color, marker, _, name) in HEADS.items()
+        if head in set(rows["head"])
     ]
-    figure.legend(handles=keys, loc="outside upper center", ncols=2, frameon=False, fontsize=8.5)
+    figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False, fontsize=8.5)
     return _png(figure)
 
 

@@ -218,6 +218,13 @@ def _sample_blocks(synthetic: pl.DataFrame, labelled: pl.DataFrame) -> list[Bloc
     ]
 
 
+_HEADS = {
+    "embedding": "on embeddings",
+    "tfidf": "on TF-IDF",
+    "other_encoder": "on another encoder",
+}
+
+
 def _efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
     if advice.is_empty():
         return [paragraph("Not judged: there were no synthetic rows to train on.")]
@@ -227,9 +234,10 @@ def _efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
             pl.col("arm") == "smotext", pl.col("metric").is_in(["macro_f1", "f1"])
         ).iter_rows(named=True)
     }
+    heads = [head for head in HEADS if head in advice.columns]
     rows = []
     for label, *_, advised in advice.iter_rows():
-        found = [of_row.get((head, label)) for head in HEADS]
+        found = [of_row.get((head, label)) for head in heads]
         rows.append(
             ("all labels (macro-F1)" if label is None else label, *map(_interval, found), advised)
         )
@@ -242,16 +250,16 @@ def _efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
             "difference in F1, then its 95 % bootstrap interval. Where the interval spans 0 there "
             "is no evidence of help: do not augment that label."
         ),
-        table(("label", "on embeddings", "on TF-IDF", "advice"), rows),
+        table(("label", *(_HEADS[head] for head in heads), "advice"), rows),
         picture(
             "Differences to the real rows alone, with 95 % intervals", efficacy_chart(evaluation)
         ),
         paragraph(
             "Filled markers are verdicts; a label with fewer than "
             f"{MIN_TEST_DOCUMENTS} test documents gets none. Of twenty intervals about one misses "
-            "by chance. class_weight, oversample and smote are what one would try first; "
-            "if they do as well, prefer them. TF-IDF matters most: it never saw the encoder that "
-            "made the texts."
+            "by chance. class_weight, oversample, smote and word_edits are what one would try "
+            "first; if they do as well, prefer them. TF-IDF matters most: it never saw the encoder "
+            "that made the texts."
         ),
     ]
 

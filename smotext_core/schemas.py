@@ -131,8 +131,8 @@ GENERATOR = pl.Schema(
 EVALUATION = pl.Schema(
     {
         "run": pl.String(),
-        "head": pl.String(),  # classifier: "embedding" or "tfidf"
-        "arm": pl.String(),  # "real", "class_weight", "oversample", "smote" or "smotext"
+        "head": pl.String(),  # classifier: one of evaluation.HEADS
+        "arm": pl.String(),  # training rows: one of evaluation.ARMS
         "metric": pl.String(),  # "macro_f1", "accuracy", "f1"
         "label": pl.String(),  # of a per-class metric, else null
         "value": pl.Float64(),  # mean over seeds

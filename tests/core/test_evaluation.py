@@ -7,8 +7,12 @@ import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from smotext_core.arms import designs, edited_rows
+from smotext_core.embedding import read_embedder
 from smotext_core.evaluation import ARMS, METRICS, evaluate, scores, verdicts
 from smotext_core.schemas import EVALUATION
+from smotext_core.word_edits import edit_texts
+from tests.tiny import write_encoder
 
 WORDS = {
     "rare": ["ulcer", "biopsy", "mucosa", "polyp", "antrum", "reflux", "gastric", "lesion"],
@@ -61,10 +65,22 @@ def corpus() -> dict[str, pl.DataFrame | np.ndarray]:
     }
 
 
+def encode(texts):
+    """(n, DIMENSION) float32: a text's side is that of the words it has more of."""
+    out = np.empty((len(texts), DIMENSION), dtype=np.float32)
+    for row, text in enumerate(texts):
+        words = text.split()
+        side = sum((word in WORDS["rare"]) - (word in WORDS["common"]) for word in words)
+        noise = np.random.default_rng([len(text), *text.encode()]).normal(size=DIMENSION)
+        out[row] = noise + 0.3 * np.sign(side)
+    return out
+
+
 def run_with(corpus, synthetic, synthetic_embeddings, **options):
     return evaluate(
         corpus["train"], corpus["train_embeddings"], corpus["test"], corpus["test_embeddings"],
-        synthetic, synthetic_embeddings, run="r1", **{"n_seeds": 3, **options},
+        synthetic, synthetic_embeddings,
+        run="r1", **{"n_seeds": 3, "encode": encode, **options},
     )  # fmt: skip
 
 
@@ -180,7 +196,9 @@ def test_evaluate_drops_rows_whose_parents_the_subsample_left_out(corpus):
         parent_ids=pl.Series([everyone] * 60)
     )
     found = run_with(corpus, synthetic, vectors_of(fresh, seed=6))
-    differences = found.filter(pl.col("arm").is_in(["smotext", "oversample", "smote"]))
+    differences = found.filter(
+        pl.col("arm").is_in([arm for arm in ARMS if arm not in ("real", "class_weight")])
+    )
     assert (differences["difference"] == 0).all()
     assert set(differences["verdict"]) == {"no evidence"}
 
@@ -188,7 +206,7 @@ def test_evaluate_drops_rows_whose_parents_the_subsample_left_out(corpus):
 def test_evaluate_without_synthetic_rows_has_no_arm_smotext(corpus):
     none = as_synthetic(make_rows(0, 0, prefix="new", seed=0), corpus["train"], label="rare")
     found = run_with(corpus, none, np.empty((0, DIMENSION), dtype=np.float32), n_seeds=1)
-    assert set(found["arm"]) == set(ARMS) - {"smotext"}
+    assert set(found["arm"]) == set(ARMS) - {"word_edits", "smotext", "smotext_alone"}
     assert verdicts(found).is_empty()
 
 
@@ -258,6 +276,93 @@ def test_evaluate_refuses_leaks_and_misfits(corpus):
         run_with({**corpus, "train_embeddings": broken}, none, no_vectors)
     with pytest.raises(ValueError, match="n_seeds must be at least 1, got 0"):
         run_with(corpus, none, no_vectors, n_seeds=0)
+
+
+def planned(corpus, n_made: int):
+    """What each arm trains on: (seed, head, arm) → rows of features, codes, weights."""
+    fresh = make_rows(n_made, 0, prefix="new", seed=5)
+    synthetic = as_synthetic(fresh, corpus["train"], label="rare")
+    edited = edited_rows(corpus["train"], synthetic, seed=0)
+    texts = [*corpus["train"]["text"], *fresh["text"], *edited["text"], *corpus["test"]["text"]]
+    # A row's only feature that is not zero is its number, so a fit shows which rows it had.
+    pool = np.arange(1, len(texts) + 1, dtype=np.float32)[:, None] * np.ones(2, dtype=np.float32)
+    found = {
+        (number, arm): (np.rint(fitted[0][:, 0]).astype(int) - 1, fitted[1], fitted[2])
+        for number, head, arm, fitted, *_ in designs(
+            corpus["train"], corpus["test"], synthetic, edited, {"embedding": pool},
+            labels=["common", "rare"], run="r", n_seeds=2, seed=0,
+        )
+        if head == "embedding"
+    }  # fmt: skip
+    return found, synthetic, edited
+
+
+def test_designs_add_as_many_rows_a_label_in_every_arm(corpus):
+    found, synthetic, _ = planned(corpus, 60)
+    for number in range(2):
+        counts = {}
+        for arm in ARMS:
+            _, y, weights = found[number, arm]
+            counts[arm] = np.bincount(y, weights=weights, minlength=2).tolist()
+        real = np.bincount(found[number, "real"][1], minlength=2)
+        added = counts["smotext"][1] - real[1]
+        assert 0 < added < synthetic.height  # those whose parent is in the subsample
+        for arm in ("oversample", "smote", "word_edits", "smotext"):
+            assert counts[arm] == [real[0], real[1] + added]
+        assert counts["smotext_alone"] == [real[0], added]
+
+
+def test_designs_alone_have_no_real_row_of_the_augmented_labels(corpus):
+    found, _, _ = planned(corpus, 60)
+    n_train = corpus["train"].height
+    for number in range(2):
+        rows, y, _ = found[number, "smotext_alone"]
+        assert (rows[y == 1] >= n_train).all()
+        assert set(rows[y == 0]) == {r for r in found[number, "real"][0] if r >= 6}
+
+
+def test_designs_edit_texts_of_the_subsample_alone(corpus):
+    found, synthetic, edited = planned(corpus, 60)
+    begin = corpus["train"].height + synthetic.height
+    ids = corpus["train"]["text_id"].to_list()
+    for number in range(2):
+        real = {ids[int(row)] for row in found[number, "real"][0]}
+        chosen = [int(row) - begin for row in found[number, "word_edits"][0] if row >= begin]
+        assert chosen
+        assert {edited["source"][row] for row in chosen} <= real
+
+
+def test_edit_texts_repeats_itself_and_keeps_the_words_of_its_texts():
+    texts = ["one two three four five six", "seven eight nine ten", "alone"]
+    edited, sources = edit_texts(texts, 30, label="a", seed=1)
+    assert (edited, sources) == edit_texts(texts, 30, label="a", seed=1)
+    assert edited != edit_texts(texts, 30, label="a", seed=2)[0]
+    assert edited[:10] == edit_texts(texts, 10, label="a", seed=1)[0]
+    assert sources == [0, 1, 2] * 10
+    known = {word for text in texts for word in text.split()}
+    assert all(set(text.split()) <= known for text in edited)
+    assert all(text == "alone" for text in edited[2::3])
+    lengths = {len(text.split()) for text in edited[::3]}
+    assert lengths == {5, 6, 7}  # deletion, swap, insertion
+    assert edit_texts([], 3, label="a", seed=0) == ([], [])
+
+
+def test_evaluate_with_another_encoder_has_its_head(corpus, tmp_path):
+    other = read_embedder(str(write_encoder(tmp_path / "encoder")))
+    fresh = make_rows(20, 0, prefix="new", seed=5)
+    synthetic = as_synthetic(fresh, corpus["train"], label="rare")
+    found = run_with(
+        corpus, synthetic, vectors_of(fresh, seed=6), n_seeds=1, other_encode=other.encode
+    )
+    assert set(found.filter(pl.col("head") == "other_encoder")["arm"]) == set(ARMS)
+    assert verdicts(found).columns == ["label", "embedding", "tfidf", "other_encoder", "advice"]
+
+
+def test_evaluate_without_encode_has_no_word_edits(corpus):
+    fresh = make_rows(20, 0, prefix="new", seed=5)
+    synthetic = as_synthetic(fresh, corpus["train"], label="rare")
+    found = run_with(corpus, synthetic, vectors_of(fresh, seed=6), n_seeds=1, encode=None)
+    assert set(found["arm"]) == set(ARMS) - {"word_edits"}
 
 
 def test_verdicts_advise_per_label(helped):

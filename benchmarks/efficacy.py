@@ -1,0 +1,329 @@
+"""Efficacy on three corpora: the paper's Table 1 with error bars, few shots, imbalance.
+
+    python benchmarks/efficacy.py table1
+    python benchmarks/efficacy.py few-shot --corpus 20newsgroups|banking77|mtsamples
+    python benchmarks/efficacy.py imbalance --corpus …
+    python benchmarks/efficacy.py figures        # the page and pictures of docs/ from the results
+
+Each cell of a grid is drawn several times: real rows, synthetic rows of `SMOTExT` of those rows
+alone, and what every arm of `smotext_core.evaluation` then says of fixed test rows. A draw is one
+file under --out, named by its settings and the generator's fingerprint, and skipped if there; of
+all draws of a cell its rows in docs/efficacy.parquet are made. Corpora are read from the folder
+SMOTEXT_TEST_DATA or ../shared/data; --quick makes two small draws and no results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from smotext_core.arms import subsample
+from smotext_core.corpora import strip_newsgroup
+from smotext_core.evaluation import compare, predict
+from smotext_core.passages import content, is_prose, passages
+from smotext_core.sampler import SMOTExT
+from smotext_core.xrag import Generator, load_generator
+
+DATA = Path(os.environ.get("SMOTEXT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DOCS = Path(__file__).parents[1] / "docs"
+N_CANDIDATES = 4
+MAX_WORDS = 45
+N_TEST = 60  # test rows a label, at most
+LABELS = {
+    "table1": (
+        "comp.graphics", "rec.autos", "rec.sport.hockey", "sci.med", "sci.space",
+        "talk.politics.mideast",
+    ),
+    "20newsgroups": (
+        "comp.graphics", "rec.autos", "rec.sport.hockey", "sci.med", "sci.space",
+        "talk.politics.mideast",
+    ),
+    "banking77": (
+        "card_arrival", "card_delivery_estimate", "card_linking", "card_not_working",
+        "lost_or_stolen_card", "declined_card_payment", "pending_card_payment",
+        "reverted_card_payment?", "card_payment_fee_charged", "card_payment_not_recognised",
+    ),
+    "mtsamples": (
+        "Cardiovascular / Pulmonary", "Gastroenterology", "Neurology", "Obstetrics / Gynecology",
+        "Orthopedic", "Urology",
+    ),
+}  # fmt: skip
+# Headings of mtsamples that are kinds of note or of procedure, not specialties: a note stands under
+# one of these and its specialty.
+KINDS = (
+    "Consult - History and Phy.", "Discharge Summary", "Emergency Room Reports", "General Medicine",
+    "IME-QME-Work Comp etc.", "Letters", "Office Notes", "Radiology", "SOAP / Chart / Progress Notes",
+    "Surgery",
+)  # fmt: skip
+RARE = {  # of the imbalance grid, the other labels are common
+    "20newsgroups": ("sci.med", "rec.sport.hockey"),
+    "banking77": ("card_arrival", "pending_card_payment"),
+    "mtsamples": ("Urology", "Neurology"),
+}
+MADE = {5: 10, 10: 10, 20: 10, 50: 20}  # synthetic rows a label, by shots
+COMMON, FILLED = 100, 40  # of the imbalance grid: rows of a common label; of a rare one when filled
+
+
+class Cell(NamedTuple):
+    """One set-up: real rows and synthetic rows by label, drawn `draws` times."""
+
+    study: str
+    corpus: str
+    setting: str
+    real: dict[str, int]  # rows that a seed trains on; a fourth more are drawn, to choose C by
+    made: dict[str, int]
+    draws: int
+    seeds: int  # subsamples of a draw: one, of whose rows alone the synthetic ones are made; or
+    # several, when they are made of all rows of the draw and a seed has those of its own parents
+
+
+def cells(study: str, corpus: str, *, quick: bool) -> Iterator[Cell]:
+    """The grid of one study on one corpus."""
+    names = LABELS["table1" if study == "table1" else corpus]
+    draws, seeds = (2, 1) if quick else (10, 1)
+    if study == "table1":
+        draws, seeds, n, m = (2, 2, 60, 60) if quick else (2, 10, 1000, 2600)
+        real = {name: n // len(names) + (i < n % len(names)) for i, name in enumerate(names)}
+        # a seed has both parents of .8 · .8 of the rows: so many are made that it has m
+        whole = round(m / 0.64)
+        made = {n: whole // len(names) + (i < whole % len(names)) for i, n in enumerate(names)}
+        yield Cell(study, corpus, f"{n} real, {m} synthetic", real, made, draws, seeds)
+    elif study == "few-shot":
+        for shots in (5,) if quick else MADE:
+            yield Cell(
+                study, corpus, f"{shots} a label",
+                dict.fromkeys(names, shots), dict.fromkeys(names, MADE[shots]), draws, seeds,
+            )  # fmt: skip
+    else:
+        for ratio in (10,) if quick else (10, 50):
+            rare = COMMON // ratio
+            real = {name: rare if name in RARE[corpus] else COMMON for name in names}
+            made = dict.fromkeys(RARE[corpus], FILLED - rare)
+            yield Cell(study, corpus, f"{ratio}:1", real, made, draws, seeds)
+
+
+def read(corpus: str) -> tuple[pl.DataFrame, str]:
+    """Rows document_id, text, label, split of the chosen labels, and what was left out.
+
+    Of a document the first passage of at most MAX_WORDS words that is prose is its row, so rows are
+    independent. Where there is no test split, the fifth of the documents with the lowest hash is.
+    """
+    frame = pl.read_parquet(DATA / corpus / "data.parquet")
+    told = ""
+    if corpus == "mtsamples":
+        keys = pl.Series("key", [content(text) for text in frame["text"]])
+        frame = frame.with_columns(keys, pl.col("label").str.strip_chars())
+        n_whole = frame.height
+        frame = frame.filter(pl.col("key") != "", ~pl.col("label").is_in(KINDS))
+        several = frame.group_by("key").agg(pl.col("label").n_unique()).filter(pl.col("label") > 1)
+        kept = frame.join(several, on="key", how="anti").unique("key", maintain_order=True)
+        told = (
+            f"Of its {n_whole} rows, the {frame.height} of a specialty were read, not those under "
+            f"a kind of note such as Surgery or Consult; {several.height} distinct notes that "
+            f"still stand under several specialties were left out with all their copies, then "
+            f"copies within one: {kept.height} remain, of all specialties."
+        )
+        frame = kept
+    names = {*LABELS[corpus], *(LABELS["table1"] if corpus == "20newsgroups" else ())}
+    rows, seen = [], set()
+    for row in frame.filter(pl.col("label").is_in(sorted(names))).iter_rows(named=True):
+        text = strip_newsgroup(row["text"]) if corpus == "20newsgroups" else row["text"]
+        least = 3 if corpus == "banking77" else 8
+        found = [
+            part
+            for part in passages(text, max_words=MAX_WORDS)
+            if is_prose(part) and len(part.split()) >= least
+        ]
+        if not found or (key := content(found[0])) in seen:
+            continue
+        seen.add(key)
+        split = row["split"]
+        if split not in ("train", "test"):
+            split = "test" if hashlib.sha256(key.encode()).digest()[0] < 51 else "train"
+        rows.append((row["id"], found[0], row["label"], split))
+    columns = ["document_id", "text", "label", "split"]
+    made = pl.DataFrame(rows, schema=columns, orient="row").sort("label", "document_id")
+    return made.with_columns(text_id=pl.col("document_id"), slug=pl.col("label")), told
+
+
+def draw(
+    cell: Cell,
+    rows: pl.DataFrame,
+    test: pl.DataFrame,
+    test_vectors: Any,
+    generator: Generator,
+    number: int,
+) -> pl.DataFrame:
+    """Predictions of one draw of a cell: head, arm, seed, one code a test row."""
+    labels = sorted(cell.real)
+    pool = rows.filter(pl.col("split") == "train")
+    parts = []
+    for label in labels:
+        own = pool.filter(pl.col("label") == label)
+        wanted = -(-cell.real[label] * 5 // 4)  # 80 % of them are what a seed has
+        parts.append(own.sample(min(wanted, own.height), seed=number, shuffle=True))
+    train = pl.concat(parts).sort("label", "text_id")
+    parents = train
+    if cell.seeds == 1:
+        parents = train.filter(subsample(train, labels, seed=number, number=0))
+    made = {label: n for label, n in cell.made.items() if n}
+    counts = dict(parents["label"].value_counts().iter_rows())
+    sampler = SMOTExT(
+        {label: counts[label] + n for label, n in made.items()},
+        random_state=number,
+        generator=generator,
+        n_candidates=N_CANDIDATES,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # small classes use the neighbours they have
+        sampler.fit_resample(parents["text"].to_list(), parents["label"].to_list())
+    ids = parents["text_id"].to_list()
+    synthetic = sampler.lineage_.select(
+        "text",
+        "label",
+        parent_ids=pl.Series(
+            [[ids[i] for i in row] for row in sampler.lineage_["parent_index"]],
+            dtype=pl.List(pl.String),
+        ),
+    )
+    predicted = predict(
+        train,
+        generator.encode(train["text"].to_list()),
+        test,
+        test_vectors,
+        synthetic,
+        generator.encode(synthetic["text"].to_list()),
+        labels=labels,
+        run=cell.setting,
+        n_seeds=cell.seeds,
+        seed=number,
+        encode=generator.encode,
+    )
+    return pl.DataFrame(
+        [
+            {"head": head, "arm": arm, "seed": seed, "predicted": one.tolist()}
+            for (head, arm), several in predicted.items()
+            for seed, one in enumerate(several)
+        ]
+    ).with_columns(synthetic=pl.lit(synthetic.height))
+
+
+def run(
+    study: str,
+    corpus: str,
+    out: Path,
+    *,
+    name: str,
+    quick: bool,
+    say: Callable[[str], None] = print,
+) -> pl.DataFrame:
+    """All draws that are not there yet, and the EVALUATION rows of every cell."""
+    generator = load_generator(name)
+    rows, told = read(corpus)
+    say(f"{corpus}: {rows.height} rows. {told}")
+    results = []
+    for cell in cells(study, corpus, quick=quick):
+        labels = sorted(cell.real)
+        tests = rows.filter(pl.col("split") == "test", pl.col("label").is_in(labels))
+        test = pl.concat(
+            part.sample(min(20 if quick else N_TEST, part.height), seed=0)
+            for _, part in tests.group_by("label", maintain_order=True)
+        )
+        test_vectors = generator.encode(test["text"].to_list())
+        settings = [*cell, generator.fingerprint, N_CANDIDATES, N_TEST, MAX_WORDS, quick]
+        settings.append([*rows.filter(pl.col("label").is_in(labels))["text"]])
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        found = []
+        for number in range(cell.draws):
+            file = out / f"{study}-{corpus}-{cell.setting.replace(':', '-')}-{key}-{number}.parquet"
+            if not file.exists():
+                began = time.process_time()
+                frame = draw(cell, rows, test, test_vectors, generator, number)
+                out.mkdir(parents=True, exist_ok=True)
+                frame.write_parquet(file.with_suffix(".part"))
+                os.replace(file.with_suffix(".part"), file)
+                seconds = time.process_time() - began
+                say(f"{study} {corpus} {cell.setting}: draw {number}, {seconds:.0f} s of CPU")
+            found.append(pl.read_parquet(file))
+        predicted: dict[tuple[str, str], list[Any]] = {}
+        for frame in found:
+            for head, arm, _, one, _ in frame.iter_rows():
+                predicted.setdefault((head, arm), []).append(np.array(one, dtype=np.int64))
+        table = compare(test, predicted, labels=labels, run=cell.setting, seed=0)
+        results.append(
+            table.select(
+                study=pl.lit(study),
+                corpus=pl.lit(corpus),
+                setting=pl.lit(cell.setting),
+                generator=pl.lit(generator.fingerprint),
+                synthetic=pl.lit(sum(f["synthetic"][0] for f in found) / cell.draws),
+                test_rows=pl.lit(test.height),
+                note=pl.lit(told),
+                **{c: pl.col(c) for c in table.columns if c != "run"},
+            )
+        )
+    return pl.concat(results)
+
+
+def store(results: pl.DataFrame, file: Path, *, lock_file: Path) -> None:
+    """Put the rows of one study and corpus in place of older ones; processes take turns."""
+    import fcntl
+
+    with lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        keys = ["study", "corpus"]
+        old = [pl.read_parquet(file).join(results, on=keys, how="anti")] if file.exists() else []
+        both = pl.concat([*old, results]).sort(*keys, maintain_order=True)
+        both.write_parquet(file.with_suffix(".part"))
+        os.replace(file.with_suffix(".part"), file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "study",
+        nargs="?",
+        default="figures",
+        choices=("table1", "few-shot", "imbalance", "figures"),
+    )
+    parser.add_argument("--corpus", choices=tuple(RARE), default="20newsgroups")
+    parser.add_argument("--generator", default="mini")
+    parser.add_argument("--out", type=Path, default=Path(".efficacy"), help="a file a draw")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--docs", type=Path, default=DOCS)
+    given = parser.parse_args()
+    if given.study != "figures":
+        if given.study == "table1" and given.corpus != "20newsgroups":
+            parser.error("table1 is on 20newsgroups")
+        found = run(
+            given.study, given.corpus, given.out, name=given.generator, quick=given.quick,
+            say=lambda line: print(line, flush=True),
+        )  # fmt: skip
+        with pl.Config(tbl_rows=80, tbl_cols=12):
+            print(
+                found.filter(pl.col("metric") == "macro_f1").select(
+                    "setting", "head", "arm", "value", "difference", "low", "high", "verdict"
+                )
+            )
+        if not given.quick:
+            store(found, given.docs / "efficacy.parquet", lock_file=given.out / "lock")
+    elif (given.docs / "efficacy.parquet").exists():
+        from efficacy_page import write_page
+
+        write_page(pl.read_parquet(given.docs / "efficacy.parquet"), given.docs)
+    else:
+        print("no results yet: run table1, few-shot or imbalance first")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The page docs/efficacy.md and its pictures, of the rows that efficacy.py stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import polars as pl
+
+from smotext_core.markup import markdown_rows
+from smotext_core.pictures import BLUE, GREY, INK, ORANGE, _categories, _figure, _png, _style
+
+SHOWN = {"smotext": BLUE, "smotext_alone": ORANGE, "oversample": GREY, "word_edits": INK}
+HEADS = {"embedding": "the encoder's vectors", "tfidf": "TF-IDF"}
+TITLES = {
+    "table1": "The paper's Table 1, with error bars",
+    "few-shot": "Few shots",
+    "imbalance": "Imbalance",
+}
+
+
+def write_page(results: pl.DataFrame, docs: Path) -> None:
+    """Fill in docs/efficacy.template.md and draw docs/images/efficacy-*.png."""
+    blocks = []
+    for study, title in TITLES.items():
+        rows = results.filter(pl.col("study") == study)
+        if rows.is_empty():
+            continue
+        (docs / "images").mkdir(exist_ok=True)
+        (docs / "images" / f"efficacy-{study}.png").write_bytes(picture(rows))
+        blocks += [f"## {title}", f"![{title}](images/efficacy-{study}.png)"]
+        for (corpus,), part in rows.group_by("corpus", maintain_order=True):
+            blocks += [f"### {title}: {corpus}", *_notes(str(corpus), part), _table(part)]
+            blocks += [_per_label(part)]
+    fingerprints = ", ".join(f"`{name}`" for name in sorted(set(results["generator"])))
+    template = (docs / "efficacy.template.md").read_text(encoding="utf-8")
+    text = Template(template).substitute(
+        results="\n\n".join(blocks), generator=fingerprints, summary=_summary(results)
+    )
+    (docs / "efficacy.md").write_text(text, encoding="utf-8")
+
+
+def _notes(corpus: str, rows: pl.DataFrame) -> list[str]:
+    seeds, tests = rows["n_seeds"][0], rows["test_rows"][0]
+    made = ", ".join(
+        f"{setting}: {n:.0f}"
+        for setting, n in rows.select("setting", "synthetic").unique(maintain_order=True).rows()
+    )
+    notes = [f"{seeds} paired seeds, {tests} test rows. Synthetic rows of a draw: {made}."]
+    if corpus == "mtsamples":
+        notes.append(
+            "**Not an independent corpus**: nine tenths of MTSamples were in the embedded "
+            "generator's training text, so read these figures as an upper bound. "
+            + str(rows["note"][0])
+        )
+    return notes
+
+
+def _table(rows: pl.DataFrame) -> str:
+    cells = []
+    for row in rows.filter(pl.col("metric") == "macro_f1").iter_rows(named=True):
+        if row["difference"] is None:
+            shown = "–"
+        else:
+            shown = f"{row['difference']:+.3f} ({row['low']:+.3f}, {row['high']:+.3f})"
+        cells.append(
+            (
+                row["setting"],
+                HEADS[row["head"]],
+                row["arm"],
+                f"{row['value']:.3f}",
+                shown.replace("-", "\u2212"),
+                row["verdict"] or "–",
+            )
+        )
+    names = ("setting", "head", "arm", "macro-F1", "difference to real rows alone", "verdict")
+    return markdown_rows(names, cells, max_characters=100)
+
+
+def _per_label(rows: pl.DataFrame) -> str:
+    """How many labels gain and lose in F1 with the synthetic rows."""
+    own = rows.filter(pl.col("metric") == "f1", pl.col("arm") == "smotext")
+    cells = []
+    for (setting, head), part in own.group_by("setting", "head", maintain_order=True):
+        said: list[Any] = [setting, HEADS[str(head)]]
+        for verdict in ("helps", "no evidence", "hurts"):
+            names = part.filter(pl.col("verdict") == verdict)["label"].to_list()
+            listed = f": {', '.join(names)}" if names and verdict != "no evidence" else ""
+            said.append(f"{len(names)}{listed}")
+        cells.append(said)
+    names = ("setting", "head", "labels it helps", "no evidence", "labels it hurts")
+    return markdown_rows(names, cells, max_characters=400)
+
+
+def _summary(results: pl.DataFrame) -> str:
+    """Counts of verdicts on macro-F1, and how often duplicates do as well."""
+    macro = results.filter(pl.col("metric") == "macro_f1")
+    keys = ["study", "corpus", "setting", "head"]
+    lines = []
+    for arm in ("smotext", "smotext_alone"):
+        own = macro.filter(pl.col("arm") == arm)
+        counts = {v: int((own["verdict"] == v).sum()) for v in ("helps", "no evidence", "hurts")}
+        lines.append(
+            f"`{arm}` against real rows alone, of {own.height} set-ups and heads: helps in "
+            f"{counts['helps']}, no evidence in {counts['no evidence']}, hurts in "
+            f"{counts['hurts']}."
+        )
+    own = macro.filter(pl.col("arm") == "smotext").select(*keys, "value")
+    free = macro.filter(pl.col("arm").is_in(["class_weight", "oversample", "smote", "word_edits"]))
+    best = free.group_by(keys).agg(pl.col("value").max().alias("best"))
+    beaten = own.join(best, on=keys).filter(pl.col("value") > pl.col("best")).height
+    lines.append(
+        f"Its mean macro-F1 is above that of every arm that needs no generator in {beaten} of "
+        f"{own.height}."
+    )
+    return " ".join(lines)
+
+
+def picture(rows: pl.DataFrame) -> bytes:
+    """Differences in macro-F1 to the real rows alone, by corpus and setting; a panel a head."""
+    macro = rows.filter(pl.col("metric") == "macro_f1", pl.col("arm").is_in(list(SHOWN)))
+    keys = macro.select("corpus", "setting").unique(maintain_order=True).rows()
+    figure = _figure(1.3 + 0.9 * len(keys))
+    panels = figure.subplots(len(HEADS), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (head, name) in zip(panels, HEADS.items(), strict=True):
+        _style(axes)
+        axes.axvline(0, color=INK, linewidth=1)
+        for place, (arm, color) in enumerate(SHOWN.items()):
+            part = macro.filter(pl.col("head") == head, pl.col("arm") == arm)
+            for row in part.iter_rows(named=True):
+                y = keys.index((row["corpus"], row["setting"])) + 0.2 * (place - 1.5)
+                axes.plot([row["low"], row["high"]], [y, y], color=color, linewidth=1.6)
+                fill = "white" if row["verdict"] == "no evidence" else color
+                axes.plot(
+                    row["difference"], y, "o", color=color, markerfacecolor=fill, markersize=4
+                )
+        _categories(axes, [f"{corpus}, {setting}" for corpus, setting in keys])
+        axes.set_title(f"on {name}", loc="left", fontsize=9, color=INK)
+    panels[-1].set_xlabel("difference in macro-F1 to the real rows alone")
+    lines = [
+        panels[0].plot([], [], "o", color=color, markersize=4, label=arm)[0]
+        for arm, color in SHOWN.items()
+    ]
+    figure.legend(handles=lines, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+    return _png(figure)
+
+
+if __name__ == "__main__":
+    docs = Path(__file__).parents[1] / "docs"
+    write_page(pl.read_parquet(docs / "efficacy.parquet"), docs)
