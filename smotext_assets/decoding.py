@@ -15,9 +15,12 @@ from smotext_assets.resources import (
     column_schema,
 )
 from smotext_assets.runs import run_config
+from smotext_assets.storage import JSON
 from smotext_core.report import markdown_table
 from smotext_core.schemas import conform, decoded_schema
 from smotext_core.streams import sample_seeds
+
+BATCH = 256  # vectors decoded before they are kept: what a kill costs, a minute of one CPU core
 
 
 class DecodedTextsConfig(dg.Config):
@@ -71,6 +74,13 @@ def decoded_texts(
                 f"{frozen['generator_fingerprint']!r}, is {used.fingerprint!r}: start a run with "
                 "another key"
             )
+        inputs: dict[str, JSON] = {
+            "vectors": interpolated_vectors.sha256(label=label, run=run),
+            "generator": used.fingerprint,
+            "seed": seed,
+            "n_candidates": config.n_candidates,
+            "temperature": config.temperature,
+        }
 
         def decode() -> tuple[pl.DataFrame, dict[str, str]]:
             dimension = vectors["vector"].dtype.size  # type: ignore[attr-defined]
@@ -80,38 +90,38 @@ def decoded_texts(
                 class_pairs.metadata(label=label, run=run)["label"]
             )  # of which `label` is the slug
             seeds = sample_seeds(pairs["number"].to_numpy(), seed=seed, label=name)
+            kept = tables.batches("decoded_texts", {"label": label, "run": run}, inputs=inputs)
             with progress.track(context, f"{label}: decoding", vectors.height) as done:
                 decoder = load_in_use(tables, generator, used)
-                found = decoder.decode_candidates(
-                    vectors["vector"].to_numpy(),
-                    seeds=seeds.tolist(),
-                    n_candidates=config.n_candidates,
-                    temperature=config.temperature,
-                    progress=done,
-                )
-            written = [text for texts in found.texts for text in texts]
-            frame = pl.DataFrame(
-                {
-                    "sample_id": np.repeat(vectors["sample_id"].to_numpy(), config.n_candidates),
-                    "candidate": np.tile(np.arange(config.n_candidates), vectors.height),
-                    "text": written,
-                    "round_trip_cosine": found.cosines.ravel(),
-                    "unknown_words": [decoder.unknown_words(text) for text in written],
-                    "embedding": found.embeddings.reshape(-1, dimension),
-                }
-            )
-            return conform(frame, decoded_schema(dimension)), {}
+
+                def batch(rows: slice) -> pl.DataFrame:
+                    found = decoder.decode_candidates(
+                        vectors["vector"][rows].to_numpy(),
+                        seeds=seeds[rows].tolist(),
+                        n_candidates=config.n_candidates,
+                        temperature=config.temperature,
+                        progress=done,
+                    )
+                    written = [text for texts in found.texts for text in texts]
+                    ids = vectors["sample_id"][rows].to_numpy()
+                    frame = pl.DataFrame(
+                        {
+                            "sample_id": np.repeat(ids, config.n_candidates),
+                            "candidate": np.tile(np.arange(config.n_candidates), len(ids)),
+                            "text": written,
+                            "round_trip_cosine": found.cosines.ravel(),
+                            "unknown_words": [decoder.unknown_words(text) for text in written],
+                            "embedding": found.embeddings.reshape(-1, dimension),
+                        }
+                    )
+                    return conform(frame, decoded_schema(dimension))
+
+                return kept.make(vectors.height, size=BATCH, make=batch, progress=done), {}
 
         frame, manifest, _ = tables.write_once(
             "decoded_texts",
             {"label": label, "run": run},
-            inputs={
-                "vectors": interpolated_vectors.sha256(label=label, run=run),
-                "generator": used.fingerprint,
-                "seed": seed,
-                "n_candidates": config.n_candidates,
-                "temperature": config.temperature,
-            },
+            inputs=inputs,
             make=decode,
         )
         best = frame.filter(pl.col("candidate") == 0)

@@ -15,6 +15,8 @@ from smotext_assets.resources import (
 from smotext_assets.storage import Store, frame_sha256
 from smotext_core.schemas import conform, embeddings_schema
 
+BATCH = 1024  # texts embedded before their vectors are kept: what a kill costs
+
 
 @dg.asset(
     group_name="vectors",
@@ -51,9 +53,23 @@ def embeddings(
             reused = texts.height - len(new)
             if new:
                 text_of = dict(zip(texts["content_hash"], texts["text"], strict=True))
+                wanted = pl.DataFrame({"content_hash": new, "text": [text_of[h] for h in new]})
+                kept = tables.batches(
+                    "embeddings",
+                    {"label": label},
+                    inputs={"wanted": frame_sha256(wanted), "encoder": encoder},
+                )
                 with progress.track(context, f"{label}: embedding", len(new)) as done:
-                    vectors = generator.load().encode([text_of[h] for h in new], progress=done)
-                known |= dict(zip(new, vectors, strict=True))
+
+                    def batch(rows: slice) -> pl.DataFrame:
+                        vectors = generator.load().encode(
+                            wanted["text"][rows].to_list(), progress=done
+                        )
+                        width = pl.Array(pl.Float32, vectors.shape[1])
+                        return pl.DataFrame({"vector": pl.Series(vectors, dtype=width)})
+
+                    found = kept.make(len(new), size=BATCH, make=batch, progress=done)
+                known |= dict(zip(new, found["vector"].to_numpy(), strict=True))
             stacked = np.stack([known[h] for h in texts["content_hash"]])
             frame = texts.select("text_id", "content_hash").with_columns(
                 pl.Series("embedding", stacked, dtype=pl.Array(pl.Float32, stacked.shape[1]))

@@ -5,6 +5,7 @@ Errors say what was refused, where, and what to do.
 
 import errno
 import fcntl
+import io
 import os
 import shutil
 import tempfile
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 LOCK_TIMEOUT_S = 120.0
 COPY_BYTES = 2**20
+READ_PAUSES_S = (0.1, 0.5, 2.0, 5.0)  # before an answer that was cut short is asked for again
 
 
 class Folder:
@@ -116,24 +118,44 @@ class Bucket:
         return nullcontext()
 
     def get(self, name: str) -> bytes | None:
-        with self._request("s3:GetObject (and s3:ListBucket, to tell an absent key)", name):
-            try:
-                answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
-            except self.client.exceptions.NoSuchKey:
-                return None
-            return answer["Body"].read()
+        file = io.BytesIO()
+        return file.getvalue() if self._fetch(name, file) else None
 
     def open(self, name: str) -> IO[bytes] | None:
         file = self.spool()
+        if self._fetch(name, file):
+            file.seek(0)
+            return file
+        file.close()
+        return None
+
+    def _fetch(self, name: str, file: IO[bytes]) -> bool:
+        """Fill `file`; False where there is no such object.
+
+        boto3 retries requests, but not an answer that is cut short: that is asked for again here.
+        """
+        from botocore.exceptions import (
+            IncompleteReadError,
+            ReadTimeoutError,
+            ResponseStreamingError,
+        )
+
         with self._request("s3:GetObject (and s3:ListBucket, to tell an absent key)", name):
-            try:
-                answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
-            except self.client.exceptions.NoSuchKey:
-                file.close()
-                return None
-            shutil.copyfileobj(answer["Body"], file, COPY_BYTES)
-        file.seek(0)
-        return file
+            for pause_s in (*READ_PAUSES_S, None):
+                try:
+                    answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
+                except self.client.exceptions.NoSuchKey:
+                    return False
+                file.seek(0)
+                file.truncate()
+                try:
+                    shutil.copyfileobj(answer["Body"], file, COPY_BYTES)
+                    break
+                except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+                    if pause_s is None:
+                        raise
+                    time.sleep(pause_s)
+        return True
 
     def spool(self) -> IO[bytes]:
         return tempfile.TemporaryFile()

@@ -68,7 +68,9 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
         from dagster_aws.s3 import S3Resource  # boto3: only where something is in a bucket
 
         client: S3Client = S3Resource(
-            endpoint_url=self.endpoint_url, region_name=self.region_name
+            endpoint_url=self.endpoint_url,
+            region_name=self.region_name,
+            max_attempts=8,  # of boto3's "standard" mode, with pauses of 1 s to 20 s
         ).get_client()
         return client
 

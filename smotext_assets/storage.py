@@ -8,53 +8,37 @@ Nothing here reads the environment or holds a time: the same frame gives the sam
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TypeAlias
+from typing import IO, TYPE_CHECKING
 
 import polars as pl
 
+from smotext_assets.batches import Batches, is_batch
 from smotext_assets.files import Bucket, Folder
+from smotext_assets.manifests import (
+    JSON,
+    LEFTOVER,
+    MANIFEST,
+    Manifest,
+    MissingPartition,
+    are_keys,
+    blob_name,
+    decode,
+    fingerprint_of,
+    folder_of,
+    remedy_of,
+)
 from smotext_assets.parquet import parquet_bytes, read_frames, write_frames
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
+__all__ = ["JSON", "Manifest", "MissingPartition", "Store", "frame_sha256"]
 
-MANIFEST = "_manifest.json"
-_LEFTOVER = ("part-", ".tmp-")
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # 200: "label=" and a slug must fit a 255-byte name
-_BLOB = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
-_PART = re.compile(r"part-[0-9a-f]{16}\.parquet")
 _log = logging.getLogger(__name__)
-
-
-class MissingPartition(LookupError):  # noqa: N818
-    """The partition was never committed, or was deleted."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a committed partition holds. `fingerprint` and `metadata` are the writer's own."""
-
-    table: str
-    partition: dict[str, str]
-    file: str
-    rows: int
-    sha256: str
-    fingerprint: str
-    schema: list[list[str]]  # [name, polars dtype] a column
-    metadata: dict[str, JSON]
-
-    @property
-    def path(self) -> str:
-        """The Parquet file, from the store's root."""
-        return f"{_folder(self.table, self.partition)}/{self.file}"
 
 
 class Store:
@@ -125,7 +109,7 @@ class Store:
         fingerprint: str,
         metadata: Mapping[str, JSON],
     ) -> Manifest:
-        folder = _folder(table, partition)
+        folder = folder_of(table, partition)
         part = f"{folder}/part-{digest[:16]}.parquet"
         manifest = {
             "table": table,
@@ -147,7 +131,7 @@ class Store:
             self._files.put(f"{folder}/{MANIFEST}", encoded)
             if not self._swept(folder, part, old):  # another writer replaced these same bytes
                 self._files.put(part, data)
-        return _decode(encoded, folder)
+        return decode(encoded, folder)
 
     def write_once(
         self,
@@ -168,13 +152,13 @@ class Store:
         Returns:
             the frame, its manifest, and whether it was made now.
         """
-        fingerprint = _fingerprint(table, inputs)
+        fingerprint = fingerprint_of(table, inputs)
         try:
             manifest = self.manifest(table, partition)
             if manifest is not None and manifest.fingerprint == fingerprint:
                 return self.read(table, partition), manifest, False
         except (ValueError, FileNotFoundError) as error:
-            _log.warning("%s is made again: %s", _folder(table, partition), error)
+            _log.warning("%s is made again: %s", folder_of(table, partition), error)
         frame, metadata = make()
         manifest = self.write(table, frame, partition, fingerprint=fingerprint, metadata=metadata)
         return frame, manifest, True
@@ -191,17 +175,26 @@ class Store:
 
         `make` returns frames, one below the other, and metadata they may fill in as they come.
         """
-        fingerprint = _fingerprint(table, inputs)
+        fingerprint = fingerprint_of(table, inputs)
         try:
             manifest = self.manifest(table, partition)
             if manifest is not None and manifest.fingerprint == fingerprint:
                 self._open(manifest).close()
                 return manifest, False
         except (ValueError, FileNotFoundError) as error:
-            _log.warning("%s is made again: %s", _folder(table, partition), error)
+            _log.warning("%s is made again: %s", folder_of(table, partition), error)
         frames, metadata = make()
         manifest = self.write(table, frames, partition, fingerprint=fingerprint, metadata=metadata)
         return manifest, True
+
+    def batches(
+        self, table: str, partition: Mapping[str, str], *, inputs: Mapping[str, JSON]
+    ) -> Batches:
+        """Where batches of a partition in the making are kept until it is committed.
+
+        `inputs` are all that decides their content; batches of other inputs do not count.
+        """
+        return Batches(self._files, folder_of(table, partition), fingerprint_of(table, inputs))
 
     def manifest(self, table: str, partition: Mapping[str, str] = {}) -> Manifest | None:
         """The manifest of a committed partition, or None.
@@ -209,9 +202,9 @@ class Store:
         Raises:
             ValueError: the manifest is damaged.
         """
-        folder = _folder(table, partition)
+        folder = folder_of(table, partition)
         data = self._files.get(f"{folder}/{MANIFEST}")
-        return None if data is None else _decode(data, folder)
+        return None if data is None else decode(data, folder)
 
     def read(self, table: str, partition: Mapping[str, str] = {}) -> pl.DataFrame:
         """The partition's frame, its sha256 checked.
@@ -269,16 +262,16 @@ class Store:
     def partitions(self, table: str) -> list[dict[str, str]]:
         """The committed partitions, sorted."""
         found = []
-        for name in self._files.list(f"{_folder(table, {})}/"):
+        for name in self._files.list(f"{folder_of(table, {})}/"):
             *folders, file = name.split("/")[1:]
             keys = dict(folder.partition("=")[::2] for folder in folders)
-            if file == MANIFEST and len(keys) == len(folders) and _are_keys(keys):
+            if file == MANIFEST and len(keys) == len(folders) and are_keys(keys):
                 found.append(keys)
         return sorted(found, key=lambda keys: list(keys.items()))
 
     def delete(self, table: str, partition: Mapping[str, str] = {}) -> None:
         """Delete the partition, manifest first, and every leftover of it. Absent ones are fine."""
-        folder = _folder(table, partition)
+        folder = folder_of(table, partition)
         with self._files.lock(table):
             self._files.delete(f"{folder}/{MANIFEST}")
             for name in self._leftovers(folder):
@@ -286,11 +279,11 @@ class Store:
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Put a file, such as a dataset card, at `name` (folders with "/") below the root."""
-        self._files.put(_blob(name), data)
+        self._files.put(blob_name(name), data)
 
     def read_bytes(self, name: str) -> bytes:
         """Raises: FileNotFoundError."""
-        data = self._files.get(_blob(name))
+        data = self._files.get(blob_name(name))
         if data is None:
             raise FileNotFoundError(f"{self.root}/{name} does not exist")
         return data
@@ -305,13 +298,13 @@ class Store:
                     raise
                 before = manifest  # a writer may have replaced it since: look again
         raise MissingPartition(
-            f"{_folder(table, partition)} is not in {self.root}; {_remedy(table, partition)}"
+            f"{folder_of(table, partition)} is not in {self.root}; {remedy_of(table, partition)}"
         )
 
     def _open(self, manifest: Manifest) -> IO[bytes]:
         """The partition's file, its sha256 checked."""
         where = f"{self.root}/{manifest.path}"
-        remedy = _remedy(manifest.table, manifest.partition)
+        remedy = remedy_of(manifest.table, manifest.partition)
         file = self._files.open(manifest.path)
         if file is None:
             raise FileNotFoundError(f"{where} is gone, but {MANIFEST} names it; {remedy}")
@@ -326,7 +319,7 @@ class Store:
 
     def delete_bytes(self, folder: str) -> None:
         """Delete every file below `folder`."""
-        for name in self._files.list(f"{_blob(folder)}/"):
+        for name in self._files.list(f"{blob_name(folder)}/"):
             self._files.delete(name)
 
     def purge(self) -> None:
@@ -339,9 +332,9 @@ class Store:
         files = self._files.list("")
         for name in files:
             folder, _, file = name.rpartition("/")
-            if file.startswith(_LEFTOVER):
+            if file.startswith(LEFTOVER):
                 data = self._files.get(f"{folder}/{MANIFEST}")
-                if data is None or _decode(data, folder).path != name:
+                if data is None or decode(data, folder).path != name:
                     self._files.delete(name)
         self._files.purge()
 
@@ -355,11 +348,12 @@ class Store:
         """Delete the part that manifest `old` names, and leftovers; is `part` still there?"""
         replaced = None
         with suppress(ValueError):  # a damaged manifest names nothing
-            replaced = _decode(old, folder).path if old else None
+            replaced = decode(old, folder).path if old else None
         try:
             found = self._leftovers(folder)
             for name, age_s in found.items():
-                if name != part and (name == replaced or age_s >= self._files.grace_s):
+                old_enough = age_s >= self._files.grace_s or is_batch(name)
+                if name != part and (name == replaced or old_enough):
                     self._files.delete(name)
         except OSError as error:
             _log.warning("%s is committed; its old files may remain: %s", folder, error)
@@ -371,7 +365,7 @@ class Store:
         return {
             name: age_s
             for name, age_s in self._files.list(f"{folder}/").items()
-            if name.rpartition("/")[0] == folder and name.rpartition("/")[2].startswith(_LEFTOVER)
+            if name.rpartition("/")[0] == folder and name.rpartition("/")[2].startswith(LEFTOVER)
         }
 
 
@@ -385,50 +379,3 @@ def _sha256(file: IO[bytes]) -> str:
     digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     file.seek(0)
     return digest
-
-
-def _fingerprint(table: str, inputs: Mapping[str, JSON]) -> str:
-    canonical = json.dumps({"table": table, **inputs}, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _folder(table: str, partition: Mapping[str, str]) -> str:
-    """`table/label=…/run=…`, the keys in sorted order."""
-    for name in (table, *partition.keys(), *partition.values()):
-        if not _KEY.fullmatch(name):
-            raise ValueError(
-                f"{name!r} (table {table!r}) cannot be a path: tables, partition keys and values "
-                "must match [A-Za-z0-9_-]+, at most 200 characters; use the label's slug"
-            )
-    return "/".join([table, *(f"{key}={partition[key]}" for key in sorted(partition))])
-
-
-def _are_keys(partition: Mapping[str, str]) -> bool:
-    return all(_KEY.fullmatch(text) for pair in partition.items() for text in pair)
-
-
-def _blob(name: str) -> str:
-    if not _BLOB.fullmatch(name) or name.rpartition("/")[2].startswith((MANIFEST, *_LEFTOVER)):
-        raise ValueError(
-            f"{name!r} cannot name a file of the store: parts of [A-Za-z0-9_.-], none with a "
-            "leading dot, joined by '/', and none of a table's own files"
-        )
-    return name
-
-
-def _decode(data: bytes, folder: str) -> Manifest:
-    try:
-        manifest = Manifest(**json.loads(data))
-        if _folder(manifest.table, manifest.partition) == folder and _PART.fullmatch(manifest.file):
-            return manifest
-        raise ValueError(f"it names {manifest.path!r}")
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{folder}/{MANIFEST} is damaged ({error}); materialise this partition again"
-        ) from error
-
-
-def _remedy(table: str, partition: Mapping[str, str]) -> str:
-    """Dagster joins the values of a multi-partition with "|", in the order of their names."""
-    key = "|".join(partition[name] for name in sorted(partition))
-    return f"materialise {table}" + (f", partition {key!r}" if key else "")

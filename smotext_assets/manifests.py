@@ -1,0 +1,94 @@
+"""What a committed partition is called and what its manifest says; nothing here touches a file."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
+
+MANIFEST = "_manifest.json"
+LEFTOVER = ("part-", "batch-", ".tmp-")  # files of a table that count only if a manifest names them
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # 200: "label=" and a slug must fit a 255-byte name
+_BLOB = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
+_PART = re.compile(r"part-[0-9a-f]{16}\.parquet")
+
+
+class MissingPartition(LookupError):  # noqa: N818
+    """The partition was never committed, or was deleted."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a committed partition holds. `fingerprint` and `metadata` are the writer's own."""
+
+    table: str
+    partition: dict[str, str]
+    file: str
+    rows: int
+    sha256: str
+    fingerprint: str
+    schema: list[list[str]]  # [name, polars dtype] a column
+    metadata: dict[str, JSON]
+
+    @property
+    def path(self) -> str:
+        """The Parquet file, from the store's root."""
+        return f"{folder_of(self.table, self.partition)}/{self.file}"
+
+
+def fingerprint_of(table: str, inputs: Mapping[str, JSON]) -> str:
+    """sha256 of a table's name and all that decides a partition's content."""
+    canonical = json.dumps({"table": table, **inputs}, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def folder_of(table: str, partition: Mapping[str, str]) -> str:
+    """`table/label=…/run=…`, the keys in sorted order."""
+    for name in (table, *partition.keys(), *partition.values()):
+        if not _KEY.fullmatch(name):
+            raise ValueError(
+                f"{name!r} (table {table!r}) cannot be a path: tables, partition keys and values "
+                "must match [A-Za-z0-9_-]+, at most 200 characters; use the label's slug"
+            )
+    return "/".join([table, *(f"{key}={partition[key]}" for key in sorted(partition))])
+
+
+def are_keys(partition: Mapping[str, str]) -> bool:
+    return all(_KEY.fullmatch(text) for pair in partition.items() for text in pair)
+
+
+def blob_name(name: str) -> str:
+    """`name`, if it can be that of a file that is not a table's."""
+    if not _BLOB.fullmatch(name) or name.rpartition("/")[2].startswith((MANIFEST, *LEFTOVER)):
+        raise ValueError(
+            f"{name!r} cannot name a file of the store: parts of [A-Za-z0-9_.-], none with a "
+            "leading dot, joined by '/', and none of a table's own files"
+        )
+    return name
+
+
+def decode(data: bytes, folder: str) -> Manifest:
+    """The manifest of the partition in `folder`.
+
+    Raises:
+        ValueError: it is damaged, or another partition's.
+    """
+    try:
+        manifest = Manifest(**json.loads(data))
+        found = folder_of(manifest.table, manifest.partition)
+        if found == folder and _PART.fullmatch(manifest.file):
+            return manifest
+        raise ValueError(f"it names {manifest.path!r}")
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder}/{MANIFEST} is damaged ({error}); materialise this partition again"
+        ) from error
+
+
+def remedy_of(table: str, partition: Mapping[str, str]) -> str:
+    """What to ask Dagster for, which joins values with "|", in the order of their names."""
+    key = "|".join(partition[name] for name in sorted(partition))
+    return f"materialise {table}" + (f", partition {key!r}" if key else "")
