@@ -17,6 +17,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from smotext_assets.automation import root_cause, unfinished_runs
+from smotext_assets.cli_audit import add_audit, audit_command
 from smotext_assets.cli_evidence import add_evaluate, evaluate_command
 from smotext_assets.cli_pairs import add_pair_options, pair_options
 from smotext_assets.cli_train import add_train_generator, train_generator_command
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("status", help="what the store holds, run by run")
     _add_forget(commands.add_parser("forget", help="remove texts and all that descends from them"))
     add_evaluate(commands.add_parser("evaluate", help="does a run help a classifier"))
+    add_audit(commands.add_parser("audit", help="does a table of synthetic texts leak"))
     train = "a generator of any encoder and any causal language model"
     add_train_generator(commands.add_parser("train-generator", help=train))
     given = parser.parse_args(arguments)
@@ -81,6 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return train_generator_command(given, store=store, console=_console())
         if given.command == "evaluate":
             return _evaluate(given)
+        if given.command == "audit":
+            found = resources()
+            return audit_command(
+                given,
+                encode=lambda texts: found["generator"].load().encode(texts),
+                open_bytes=found["store"].open_bytes,
+                console=Console(),
+            )
         return _run(given)
     except KeyboardInterrupt:
         how = " with --run KEY" if given.command == "run" else ""

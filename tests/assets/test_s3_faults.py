@@ -37,7 +37,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
         monkeypatch.setenv(name, "test")
     monkeypatch.setattr("smotext_assets.files.time", Clock())
     monkeypatch.setattr("botocore.endpoint.time", Clock())
-    yield pauses
+    return pauses
 
 
 def through(proxy: FaultyProxy, root: str) -> Store:
