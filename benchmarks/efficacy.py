@@ -62,8 +62,8 @@ LABELS = {
 # one of these and its specialty.
 KINDS = (
     "Consult - History and Phy.", "Discharge Summary", "Emergency Room Reports", "General Medicine",
-    "IME-QME-Work Comp etc.", "Letters", "Office Notes", "Radiology", "SOAP / Chart / Progress Notes",
-    "Surgery",
+    "IME-QME-Work Comp etc.", "Letters", "Office Notes", "Radiology",
+    "SOAP / Chart / Progress Notes", "Surgery",
 )  # fmt: skip
 RARE = {  # of the imbalance grid, the other labels are common
     "20newsgroups": ("sci.med", "rec.sport.hockey"),
