@@ -97,7 +97,7 @@ def cells(study: str, corpus: str, *, quick: bool) -> Iterator[Cell]:
         # a seed has both parents of .8 · .8 of the rows: so many are made that it has m
         whole = round(m / 0.64)
         made = {n: whole // len(names) + (i < whole % len(names)) for i, n in enumerate(names)}
-        yield Cell(study, corpus, f"{n} real, {m} synthetic", real, made, draws, seeds)
+        yield Cell(study, corpus, f"{n} + {m} rows", real, made, draws, seeds)
     elif study == "few-shot":
         for shots in (5,) if quick else MADE:
             yield Cell(

@@ -98,6 +98,8 @@ def _summary(results: pl.DataFrame) -> str:
     macro = results.filter(pl.col("metric") == "macro_f1")
     keys = ["study", "corpus", "setting", "head"]
     lines = []
+    if results["n_seeds"].min() < 10:
+        lines.append("**Provisional**: some figures are of fewer than ten seeds and small cells.")
     for arm in ("smotext", "smotext_alone"):
         own = macro.filter(pl.col("arm") == arm)
         counts = {v: int((own["verdict"] == v).sum()) for v in ("helps", "no evidence", "hurts")}
