@@ -224,11 +224,12 @@ def run(
     out: Path,
     *,
     name: str,
+    dtype: str,
     quick: bool,
     say: Callable[[str], None] = print,
 ) -> pl.DataFrame:
     """All draws that are not there yet, and the EVALUATION rows of every cell."""
-    generator = load_generator(name)
+    generator = load_generator(name, dtype=dtype)
     rows, told = read(corpus)
     say(f"{corpus}: {rows.height} rows. {told}")
     results = []
@@ -240,7 +241,7 @@ def run(
             for _, part in tests.group_by("label", maintain_order=True)
         )
         test_vectors = generator.encode(test["text"].to_list())
-        settings = [*cell, generator.fingerprint, N_CANDIDATES, N_TEST, MAX_WORDS, quick]
+        settings = [*cell, generator.fingerprint, dtype, N_CANDIDATES, N_TEST, MAX_WORDS, quick]
         settings.append([*rows.filter(pl.col("label").is_in(labels))["text"]])
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
         found = []
@@ -298,6 +299,7 @@ def main() -> None:
     )
     parser.add_argument("--corpus", choices=tuple(RARE), default="20newsgroups")
     parser.add_argument("--generator", default="mini")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--out", type=Path, default=Path(".efficacy"), help="a file a draw")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--docs", type=Path, default=DOCS)
@@ -306,7 +308,8 @@ def main() -> None:
         if given.study == "table1" and given.corpus != "20newsgroups":
             parser.error("table1 is on 20newsgroups")
         found = run(
-            given.study, given.corpus, given.out, name=given.generator, quick=given.quick,
+            given.study, given.corpus, given.out, name=given.generator, dtype=given.dtype,
+            quick=given.quick,
             say=lambda line: print(line, flush=True),
         )  # fmt: skip
         with pl.Config(tbl_rows=80, tbl_cols=12):
