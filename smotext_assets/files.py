@@ -135,6 +135,7 @@ class Bucket:
         boto3 retries requests, but not an answer that is cut short: that is asked for again here.
         """
         from botocore.exceptions import (
+            ClientError,
             IncompleteReadError,
             ReadTimeoutError,
             ResponseStreamingError,
@@ -146,6 +147,11 @@ class Bucket:
                     answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
                 except self.client.exceptions.NoSuchKey:
                     return False
+                except ClientError as error:  # no key, or no bucket: what it says is cut off
+                    if error.response["Error"]["Code"] != "404" or pause_s is None:
+                        raise
+                    time.sleep(pause_s)
+                    continue
                 file.seek(0)
                 file.truncate()
                 try:
