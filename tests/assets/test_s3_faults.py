@@ -2,7 +2,6 @@
 
 import re
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -20,7 +19,7 @@ OTHER = FRAME.reverse()
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def at_once(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses before another attempt are noted, not slept."""
     pauses: list[float] = []
 
@@ -37,7 +36,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
         monkeypatch.setenv(name, "test")
     monkeypatch.setattr("smotext_assets.files.time", Clock())
     monkeypatch.setattr("botocore.endpoint.time", Clock())
-    yield pauses
+    return pauses
 
 
 def through(proxy: FaultyProxy, root: str) -> Store:
