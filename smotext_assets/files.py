@@ -30,7 +30,7 @@ class Folder:
     grace_s = 0.0  # the lock is held: no other writer is between its part and its manifest
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = self.spools_in = root
 
     def __str__(self) -> str:
         return str(self.root)
@@ -110,6 +110,7 @@ class Bucket:
     def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
         self.client, self.bucket = client, bucket
         self.prefix = f"{prefix}/" if prefix else ""
+        self.spools_in = Path(tempfile.gettempdir())
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
@@ -256,6 +257,21 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """Say where there is no room: the error of a nameless file that grows does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.strerror != os.strerror(errno.ENOSPC):
+            raise
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: a partition did not fit in {folder}, what was there stays; free "
+            "space on its disk, then try again",
+        ) from error
 
 
 @contextmanager

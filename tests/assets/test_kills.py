@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of a run of thousands of rows: nothing lost, doubled, or done much again."""
+"""SIGKILL in the middle of a run of thousands of rows: no row lost or doubled, little redone."""
 
 import uuid
 from pathlib import Path
