@@ -100,6 +100,7 @@ def test_store_on_a_read_only_disk_says_so_and_can_be_read(small_disk: Path) -> 
     assert store.read("t", RARE).is_empty()
 
 
+@pytest.mark.soak
 def test_run_on_a_full_disk_goes_on_once_there_is_room(
     finished: Home, small_disk: Path, corpus: Path
 ) -> None:

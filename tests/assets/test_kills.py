@@ -103,3 +103,20 @@ def test_batches_of_other_inputs_or_damaged_do_not_count(store: Store) -> None:
     assert made == [0, 4]
     store.write("t", pl.DataFrame({"row": range(5)}), partition)
     assert [name for name in store._files.list("t/") if "batch-" in name] == []
+
+
+def test_batches_of_a_partition_that_is_never_finished_are_purged(store: Store) -> None:
+    def go(remove: str) -> list[str]:
+        kept = store.batches("t", {"label": "rare"}, inputs={})
+        kept.make(
+            2,
+            size=1,
+            make=lambda rows: pl.DataFrame({"text": ["of someone"]}),
+            progress=lambda rows: None,
+        )
+        assert len([name for name in store._files.list("t/") if "/batch-" in name]) == 2
+        store.purge() if remove == "purge" else store.delete("t", {"label": "rare"})
+        return [name for name in store._files.list("t/") if "/batch-" in name]
+
+    assert go("purge") == []
+    assert go("delete") == []
