@@ -30,7 +30,7 @@ class Folder:
     grace_s = 0.0  # the lock is held: no other writer is between its part and its manifest
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = self.spools_in = root
 
     def __str__(self) -> str:
         return str(self.root)
@@ -110,6 +110,7 @@ class Bucket:
     def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
         self.client, self.bucket = client, bucket
         self.prefix = f"{prefix}/" if prefix else ""
+        self.spools_in = Path(tempfile.gettempdir())
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
@@ -135,6 +136,7 @@ class Bucket:
         boto3 retries requests, but not an answer that is cut short: that is asked for again here.
         """
         from botocore.exceptions import (
+            ClientError,
             IncompleteReadError,
             ReadTimeoutError,
             ResponseStreamingError,
@@ -146,6 +148,11 @@ class Bucket:
                     answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + name)
                 except self.client.exceptions.NoSuchKey:
                     return False
+                except ClientError as error:  # no key, or no bucket: what it says is cut off
+                    if error.response["Error"]["Code"] != "404" or pause_s is None:
+                        raise
+                    time.sleep(pause_s)
+                    continue
                 file.seek(0)
                 file.truncate()
                 try:
@@ -250,6 +257,21 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """Say where there is no room: the error of a nameless file that grows does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.strerror != os.strerror(errno.ENOSPC):
+            raise
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: a partition did not fit in {folder}, what was there stays; free "
+            "space on its disk, then try again",
+        ) from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 import polars as pl
 
 from smotext_assets.batches import Batches, is_batch
-from smotext_assets.files import Bucket, Folder
+from smotext_assets.files import Bucket, Folder, room_in
 from smotext_assets.manifests import (
     JSON,
     LEFTOVER,
@@ -93,7 +93,7 @@ class Store:
             digest = hashlib.sha256(data).hexdigest()
             about = (table, partition, frames.height, frames.schema, digest, fingerprint, metadata)
             return self._commit(data, *about)
-        with self._files.spool() as file:
+        with room_in(self._files.spools_in), self._files.spool() as file:
             rows, schema = write_frames(frames, file)
             about = (table, partition, rows, schema, _sha256(file), fingerprint, metadata)
             return self._commit(file, *about)

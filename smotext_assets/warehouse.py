@@ -95,7 +95,7 @@ def build_warehouse(path: Path, tables: Mapping[str, pl.DataFrame]) -> dict[str,
             building.unlink(missing_ok=True)
             building.with_name(f"{building.name}.wal").unlink(missing_ok=True)
         sync_folder(path.parent)
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.IOException, duckdb.TransactionException) as error:  # full at commit
         raise OSError(
             error.errno if isinstance(error, OSError) else errno.EIO,
             f"the warehouse {path} could not be written, the old one stays: {error}; free space "
