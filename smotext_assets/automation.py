@@ -26,6 +26,7 @@ from smotext_assets.partitions import (
     range_tags,
     runs,
 )
+from smotext_assets.processes import fail_dead_runs
 from smotext_assets.resources import Corpus, GeneratorResource, StoreResource
 from smotext_assets.storage import Store
 
@@ -135,6 +136,7 @@ def _busy(instance: dg.DagsterInstance) -> str | None:
 
 def unfinished_runs(instance: dg.DagsterInstance) -> list[str]:
     """Ids of the runs that are making assets of this graph, or are going to."""
+    fail_dead_runs(instance)
     ours = {dg.AssetKey(name) for name in (*INGESTION, *_BETWEEN, *BY_LABEL_AND_RUN, *BY_RUN)}
     return [
         run.run_id

@@ -26,6 +26,7 @@ from smotext_assets.forget import forget
 from smotext_assets.partitions import BY_LABEL_AND_RUN, BY_RUN, neighbours, range_tags
 from smotext_assets.partitions import labels as label_partitions
 from smotext_assets.partitions import runs as run_partitions
+from smotext_assets.processes import fail_dead_runs, this_process
 from smotext_assets.resources import Corpus, GeneratorResource, Progress, Table
 from smotext_assets.runs import frozen_run, run_options
 from smotext_assets.summary import print_adaptation, print_runs, print_summary
@@ -255,6 +256,7 @@ class _Graph:
     ) -> None:
         self.job = definitions(resources).resolve_implicit_global_asset_job_def()
         self.instance, self.ops, self.console = instance, ops, console
+        fail_dead_runs(instance)
 
     def materialize(
         self, names: Sequence[str], *, tags: Mapping[str, str] = {}, **options: Any
@@ -273,7 +275,7 @@ class _Graph:
                 "ops": {n: {"config": dict(self.ops[n])} for n in names if n in self.ops},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
-            tags=dict(tags),
+            tags={**tags, **this_process()},
             raise_on_error=False,
             **options,
         )
