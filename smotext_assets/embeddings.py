@@ -17,7 +17,7 @@ from smotext_core.schemas import conform, embeddings_schema
 
 
 @dg.asset(
-    group_name="vectors",
+    group_name="generator",
     kinds={"parquet", "torch"},
     pool="gpu",
     partitions_def=labels,
