@@ -192,7 +192,10 @@ SECRETS = {
 }
 
 
-@pytest.mark.parametrize("breaks", [False, True], ids=["good", "failing"])
+@pytest.mark.parametrize(
+    "breaks",
+    [pytest.param(False, id="good", marks=pytest.mark.soak), pytest.param(True, id="failing")],
+)
 def test_secrets_of_the_environment_are_written_nowhere(
     tmp_path: Path,
     s3_endpoint: str,

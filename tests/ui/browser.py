@@ -107,8 +107,14 @@ class Browser:
             button = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
             self.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], **button)
 
-    def type(self, text: str) -> None:
-        self.call("Input.insertText", text=text)
+    def press(self, words: str) -> None:
+        """A click event for the first button or link that reads `words`."""
+        found = self.evaluate(
+            "(() => { const e = [...document.querySelectorAll('button,a,span')].find("
+            f"(e) => e.innerText.trim() === {json.dumps(words)});"
+            "if (e) e.click(); return !!e; })()"
+        )
+        assert found, f"nothing to press reads {words!r}"
 
     def screenshot(self, path: Path) -> None:
         data = self.call("Page.captureScreenshot", format="png")["data"]

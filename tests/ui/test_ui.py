@@ -8,6 +8,8 @@ import pytest
 from tests.ui.browser import Browser
 from tests.ui.conftest import ELSEWHERE, HOSTILE_LABEL, Site
 
+pytestmark = pytest.mark.soak  # a minute and a half on two idle cores
+
 UPSTREAM = [
     "raw_corpus",
     "labelled_texts",
@@ -59,9 +61,8 @@ def test_ui_backfill_of_one_label_by_clicks_publishes_its_rows(
     browser.open(f"{site.url}/locations/tests.ui.location/jobs/synthesis")
     browser.click("Materialize all…")
     browser.wait_for("Launch backfill")
-    browser.click("Select a partition or create one")  # of the runs: the lower one
-    browser.click("Select all (2)")
-    browser.click("label")  # closes the menu
+    browser.click("All", tags="button")  # of the runs: the lower one
+    browser.click("label")
     browser.click("Select a partition or create one")
     browser.click("medicine")
     browser.click("label")
@@ -80,18 +81,21 @@ def test_ui_backfill_of_one_label_by_clicks_publishes_its_rows(
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        ("labelled_texts?view=events", ["examples", "<script>window.pwned"]),
-        ("synthetic_texts?view=partitions&partition=cooking|r1", ["samples", "window.pwned"]),
-        ("dataset_card?view=partitions&partition=r1", ["dataset card", "window.pwned"]),
+        ("labelled_texts?view=events", "window.pwned"),
+        ("synthetic_texts?view=partitions&partition=cooking|r1", "window.pwned"),
+        ("dataset_card?view=partitions&partition=r1", "b onmouseover"),
     ],
 )
 def test_ui_metadata_shows_hostile_text_as_text(
-    site: Site, browser: Browser, page: str, words: list[str]
+    site: Site, browser: Browser, page: str, words: str
 ) -> None:
     browser.events.clear()
     browser.size(1500, 1000)
     browser.open(f"{site.url}/assets/{quote(page, safe='?=&')}")
-    browser.wait_for(*words)
+    browser.wait_for("Metadata", "[Show Markdown]")
+    nothing_ran(browser)
+    browser.press("[Show Markdown]")  # the first: of synthetic_texts its samples
+    browser.wait_for(words)
     nothing_ran(browser)
 
 
