@@ -109,9 +109,11 @@ class Browser:
 
     def press(self, words: str) -> None:
         """A click event for the first button or link that reads `words`."""
+        same = f"(e) => (e.innerText || '').trim() === {json.dumps(words)}"
         found = self.evaluate(
-            "(() => { const e = [...document.querySelectorAll('button,a,span')].find("
-            f"(e) => e.innerText.trim() === {json.dumps(words)});"
+            f"(() => {{ const same = {same};"
+            "const e = [...document.querySelectorAll('button,a,span,div')].find("
+            "(e) => same(e) && ![...e.children].some(same));"
             "if (e) e.click(); return !!e; })()"
         )
         assert found, f"nothing to press reads {words!r}"

@@ -1,5 +1,6 @@
 """The Dagster UI as a person sees it: a real browser, clicks, and rows in the warehouse."""
 
+import time
 from urllib.parse import quote
 
 import duckdb
@@ -61,8 +62,11 @@ def test_ui_backfill_of_one_label_by_clicks_publishes_its_rows(
     browser.open(f"{site.url}/locations/tests.ui.location/jobs/synthesis")
     browser.click("Materialize all…")
     browser.wait_for("Launch backfill")
-    browser.click("All", tags="button")  # of the runs: the lower one
-    browser.click("label")
+    for _ in range(20):  # until the keys have come, the button does nothing
+        browser.click("All", tags="button")  # of the runs: the lower one
+        time.sleep(1)
+        if "r1\nr1\nr2\nr2" in browser.text:
+            break
     browser.click("Select a partition or create one")
     browser.click("medicine")
     browser.click("label")
