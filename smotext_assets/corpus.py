@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from smotext_assets.columns import column_lineage
 from smotext_assets.inbox import is_inbox, read_inbox
 from smotext_assets.partitions import labels
 from smotext_assets.receipts import without_forgotten
@@ -108,6 +109,7 @@ def labelled_texts(
         {
             "dagster/row_count": frame.height,
             "dagster/uri": f"{tables.root}/{manifest.path}",
+            **column_lineage("labelled_texts"),
             "labels": len(slugs),
             "refused": rejected.height,
             "texts_per_label": dg.MetadataValue.md(markdown_table(counts.sort("label"))),

@@ -19,7 +19,7 @@ BATCH = 1024  # texts embedded before their vectors are kept: what a kill costs
 
 
 @dg.asset(
-    group_name="vectors",
+    group_name="generator",
     kinds={"parquet", "torch"},
     pool="gpu",
     partitions_def=labels,

@@ -17,7 +17,7 @@ from smotext_core.schemas import conform, interpolated_schema
 
 
 @dg.asset(
-    group_name="vectors",
+    group_name="mixing",
     kinds={"parquet"},
     partitions_def=label_by_run,
     backfill_policy=dg.BackfillPolicy.single_run(),

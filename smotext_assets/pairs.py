@@ -77,7 +77,7 @@ _OPTIONS = ("strategy", "k_neighbors", "m_neighbors", "n_parents", "lam", "seed"
 
 
 @dg.asset(
-    group_name="vectors",
+    group_name="mixing",
     kinds={"parquet"},
     partitions_def=label_by_run,
     backfill_policy=dg.BackfillPolicy.single_run(),

@@ -7,6 +7,8 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from smotext_assets.columns import column_lineage
+
 # Names of dynamic partitions are global across code locations, hence the prefix.
 labels = dg.DynamicPartitionsDefinition(name="smotext_label")
 runs = dg.DynamicPartitionsDefinition(name="smotext_run")
@@ -43,10 +45,10 @@ def for_each_partition(
     """Call `make(label=…, run=…)`, of the dimensions the asset has, for every partition asked for.
 
     `make` commits the partition to the store and returns its metadata, to which the seconds it took
-    are added. A partition that raises
-    does not stop the others: at the end the good ones are recorded as materialised and the run
-    fails, naming the bad ones. (A range run is one step. Were it to return, Dagster would mark all
-    its partitions as materialised.)
+    and the origin of its columns are added. A partition that raises does not stop the others: at
+    the end the good ones are recorded as materialised and the run fails, naming the bad ones. (A
+    range run is one step. Were it to return, Dagster would mark all its partitions as
+    materialised.)
 
     Raises:
         dg.Failure: with the metadata `failed_partitions`: the reason by key.
@@ -57,7 +59,8 @@ def for_each_partition(
         began = time.perf_counter()
         try:
             metadata = make(**_dimensions(context, key))
-            good[key] = {**metadata, "seconds": round(time.perf_counter() - began, 2)}
+            seconds = {"seconds": round(time.perf_counter() - began, 2)}
+            good[key] = {**metadata, **column_lineage(context.asset_key.path[-1]), **seconds}
         except Exception as error:  # whatever it is, it is this partition's alone
             context.log.exception(f"partition {key} failed")
             bad[key] = error

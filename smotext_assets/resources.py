@@ -11,6 +11,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from smotext_assets.columns import DESCRIPTIONS
 from smotext_assets.storage import JSON, Manifest, MissingPartition, Store
 from smotext_core.xrag import load_generator, manifest_fingerprint, read_manifest
 
@@ -247,4 +248,9 @@ class TableIOManager(dg.ConfigurableIOManager):
 
 def column_schema(schema: pl.Schema) -> dg.TableSchema:
     """A table's columns, as the asset's page shows them."""
-    return dg.TableSchema([dg.TableColumn(name, str(dtype)) for name, dtype in schema.items()])
+    return dg.TableSchema(
+        [
+            dg.TableColumn(name, str(dtype), description=DESCRIPTIONS.get(name))
+            for name, dtype in schema.items()
+        ]
+    )

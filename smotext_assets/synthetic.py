@@ -133,22 +133,10 @@ def synthetic_texts(
             "shortfall": str(manifest.metadata["shortfall"] or "none"),
             "rejected": dg.MetadataValue.md(markdown_table(reasons)),
             "samples": dg.MetadataValue.md(sample_table(frame, corpus.drop("embedding"))),
-            "dagster/column_lineage": _COLUMN_LINEAGE,
             "map": dg.MetadataValue.md(_picture(real, frame, candidates)),
         }
 
     for_each_partition(context, make)
-
-
-_COLUMN_LINEAGE = dg.TableColumnLineage(
-    {
-        "text": [dg.TableColumnDep(dg.AssetKey("decoded_texts"), "text")],
-        "round_trip_cosine": [dg.TableColumnDep(dg.AssetKey("decoded_texts"), "round_trip_cosine")],
-        "parent_ids": [dg.TableColumnDep(dg.AssetKey("class_pairs"), "parent_ids")],
-        "weights": [dg.TableColumnDep(dg.AssetKey("class_pairs"), "weights")],
-        "label": [dg.TableColumnDep(dg.AssetKey("labelled_texts"), "label")],
-    }
-)
 
 
 def _picture(real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFrame) -> str:

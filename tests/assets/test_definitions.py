@@ -9,7 +9,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from smotext_assets.definitions import definitions, defs, resources
+from smotext_assets.columns import column_lineage
+from smotext_assets.definitions import QUARANTINED_TAG, definitions, defs, resources
 from smotext_core.schemas import SYNTHETIC_TEXTS
 
 LABEL = "label"
@@ -19,7 +20,7 @@ RUN = "run"
 ASSETS = {
     "raw_corpus": ("corpus", (), set(), {"parquet"}, set()),
     "labelled_texts": ("corpus", (), set(), {"parquet"}, {"raw_corpus"}),
-    "embeddings": ("vectors", (LABEL,), {"gpu"}, {"parquet", "torch"}, {"labelled_texts"}),
+    "embeddings": ("generator", (LABEL,), {"gpu"}, {"parquet", "torch"}, {"labelled_texts"}),
     "generator": (
         "generator",
         (),
@@ -28,14 +29,14 @@ ASSETS = {
         {"labelled_texts", "embeddings"},
     ),
     "class_pairs": (
-        "vectors",
+        "mixing",
         (LABEL, RUN),
         set(),
         {"parquet"},
         {"labelled_texts", "embeddings", "generator"},
     ),
     "interpolated_vectors": (
-        "vectors",
+        "mixing",
         (LABEL, RUN),
         set(),
         {"parquet"},
@@ -158,6 +159,57 @@ def test_definitions_every_asset_tells_its_grain_and_its_columns() -> None:
 def test_definitions_quarantine_vectors_and_candidates() -> None:
     marked = {s.key.path[-1] for s in defs.resolve_all_asset_specs() if "quarantined" in s.metadata}
     assert marked == {"embeddings", "class_pairs", "interpolated_vectors", "decoded_texts"}
+
+
+def test_definitions_groups_are_stages_without_a_loop() -> None:
+    """Collapsed to its groups, the graph in the UI reads from the corpus to the evidence."""
+    order = ["corpus", "generator", "mixing", "texts", "warehouse", "evidence"]
+    for name, (group, *_, parents) in ASSETS.items():
+        for parent in parents:
+            assert order.index(ASSETS[parent][0]) <= order.index(group), (parent, name)
+
+
+def test_definitions_every_asset_has_an_owner_and_every_column_a_description() -> None:
+    specs = definitions(resources(), owner="team:text-data").resolve_all_asset_specs()
+    for spec in specs:
+        assert list(spec.owners) == ["team:text-data"]
+        assert (QUARANTINED_TAG in spec.tags) == ("quarantined" in spec.metadata)
+        schema = spec.metadata.get("dagster/column_schema")
+        bare = (
+            [column.name for column in schema.columns if not column.description] if schema else []
+        )
+        assert not bare, f"{spec.key}: describe them in smotext_assets/columns.py"
+
+
+def test_column_lineage_leads_from_the_table_to_the_corpus() -> None:
+    schemas = {
+        spec.key.path[-1]: {c.name for c in spec.metadata["dagster/column_schema"].columns}
+        for spec in defs.resolve_all_asset_specs()
+        if "dagster/column_schema" in spec.metadata
+    }
+
+    def origins(asset: str, column: str) -> set[str]:
+        assert column in schemas[asset], f"{asset} has no column {column}"
+        found = {f"{asset}.{column}"}
+        for lineage in column_lineage(asset).values():
+            for dep in lineage.deps_by_column.get(column, []):
+                parents = ASSETS[asset][-1]
+                assert isinstance(parents, set)
+                assert dep.asset_key.path[-1] in parents
+                found |= origins(dep.asset_key.path[-1], dep.column_name)
+        return found
+
+    for column, origin in {
+        "text": "raw_corpus.text",
+        "label": "raw_corpus.label",
+        "parent_ids": "labelled_texts.text_id",
+        "weights": "class_pairs.weights",
+        "sample_id": "class_pairs.sample_id",
+    }.items():
+        assert origin in origins("synthetic_table", column), column
+    assert set(SYNTHETIC_TEXTS) == set(
+        column_lineage("synthetic_table")["dagster/column_lineage"].deps_by_column
+    )
 
 
 def test_definitions_load_and_every_job_resolves() -> None:

@@ -1,0 +1,128 @@
+"""What an asset's page says of its columns: what each holds, and which columns it is made from."""
+
+import dagster as dg
+
+DESCRIPTIONS = {
+    "document_id": "The id that the corpus gave, or the row's number in its file.",
+    "text_id": "document_id, or document_id#passage where a long text became passages.",
+    "passage": "Number of the passage in its document, from 0.",
+    "text": "The text, as data: never markup, a path, a formula or SQL.",
+    "content_hash": "sha256 of the text.",
+    "label": "The class, as the corpus writes it; empty where the figure is of the whole run.",
+    "slug": "The label as a partition key: letters, digits, - and _.",
+    "split": "train, test or holdout; all passages of a document share one; train has children.",
+    "embedding": "The text's vector by the generator's encoder. As sensitive as the text.",
+    "sample_id": "run.slug.number: the same in every table that the sample passes through.",
+    "number": "From 0; run seed, label and number are the sample's random stream.",
+    "parent_ids": "text_id of each text that was mixed, the base first.",
+    "weights": "The share of each parent, in the same order; they sum to 1.",
+    "vector": "The parents' vectors, mixed by their weights. As sensitive as the texts.",
+    "candidate": "From 0, the closest to the vector first.",
+    "round_trip_cosine": "Of the text, embedded again, to the vector it was decoded from.",
+    "unknown_words": "Words that the decoder's training text does not have.",
+    "run": "The run key, which names a frozen configuration.",
+    "parent_cosine": "Cosine to the nearest of its parents.",
+    "label_confidence": "Probability of its label by a classifier of the real train texts.",
+    "copied_words": "Longest run of words that it shares with any real text.",
+    "generator": "Fingerprint of the generator that wrote it.",
+    "name": "The generator as configured: mini, xrag-7b or a folder's name.",
+    "fingerprint": "Of the generator that decodes; the adapted one, where there is one.",
+    "licence": "Of its weights; it binds what is made with them.",
+    "encoder": "The model that turns texts into vectors.",
+    "lm": "The language model that reads a vector as one token and writes.",
+    "adapt_steps": "Training steps on the train texts; 0: as configured, and no figures below.",
+    "nll_before": "Per token of test and holdout texts given their vectors; lower is better.",
+    "nll_after": "The same after adaptation.",
+    "cosine_before": "Round trip of test and holdout texts, likeliest text.",
+    "cosine_after": "The same after adaptation.",
+    "memorised_before": "Share of decoded train texts that repeat nine words in a row of one.",
+    "memorised_after": "The same after adaptation.",
+    "memorised_mixed_before": "The same from the middle between two train texts.",
+    "memorised_mixed_after": "The same after adaptation.",
+    "head": "The classifier: on embeddings, or on TF-IDF of words.",
+    "arm": "What it was trained on: real, class_weight, oversample, smote or smotext.",
+    "metric": "macro_f1, accuracy, or f1 of one label.",
+    "value": "The figure; of an evaluation, its mean over the seeds.",
+    "difference": "To the real rows alone, paired by seed.",
+    "low": "Lower end of the 95 % paired bootstrap interval of the difference.",
+    "high": "Upper end of that interval.",
+    "verdict": "helps, no evidence or hurts.",
+    "n_seeds": "Paired subsamples of the train texts.",
+    "measure": "The attack or distance.",
+    "reference": "What the holdout scores, which no synthetic row descends from.",
+    "threshold": "Worse than this is red.",
+    "passed": "Empty: not judged, for want of texts.",
+}
+
+# column: the upstream columns it is made from, as asset.column
+_SOURCES: dict[str, dict[str, list[str]]] = {
+    "labelled_texts": {
+        "document_id": ["raw_corpus.document_id"],
+        "text_id": ["raw_corpus.document_id", "raw_corpus.text"],
+        "text": ["raw_corpus.text"],
+        "content_hash": ["raw_corpus.text"],
+        "label": ["raw_corpus.label"],
+        "slug": ["raw_corpus.label"],
+        "split": ["raw_corpus.document_id"],
+    },
+    "embeddings": {
+        "text_id": ["labelled_texts.text_id"],
+        "content_hash": ["labelled_texts.content_hash"],
+        "embedding": ["labelled_texts.text"],
+    },
+    "class_pairs": {
+        "parent_ids": ["labelled_texts.text_id", "embeddings.embedding"],
+        "sample_id": ["labelled_texts.slug"],
+    },
+    "interpolated_vectors": {
+        "sample_id": ["class_pairs.sample_id"],
+        "vector": ["class_pairs.parent_ids", "class_pairs.weights", "embeddings.embedding"],
+    },
+    "decoded_texts": {
+        "sample_id": ["interpolated_vectors.sample_id"],
+        "text": ["interpolated_vectors.vector"],
+        "round_trip_cosine": ["interpolated_vectors.vector"],
+        "embedding": ["interpolated_vectors.vector"],
+    },
+    "synthetic_texts": {
+        "sample_id": ["decoded_texts.sample_id"],
+        "text": ["decoded_texts.text"],
+        "round_trip_cosine": ["decoded_texts.round_trip_cosine"],
+        "parent_cosine": ["decoded_texts.embedding", "embeddings.embedding"],
+        "label_confidence": ["decoded_texts.embedding", "embeddings.embedding"],
+        "copied_words": ["decoded_texts.text", "labelled_texts.text"],
+        "parent_ids": ["class_pairs.parent_ids"],
+        "weights": ["class_pairs.weights"],
+        "label": ["labelled_texts.label"],
+    },
+    "synthetic_table": {
+        name: [f"synthetic_texts.{name}"]
+        for name in (
+            "sample_id",
+            "run",
+            "label",
+            "text",
+            "round_trip_cosine",
+            "parent_cosine",
+            "label_confidence",
+            "copied_words",
+            "parent_ids",
+            "weights",
+            "generator",
+        )
+    },
+}
+
+
+def column_lineage(asset: str) -> dict[str, dg.TableColumnLineage]:
+    """Metadata of a materialisation, none for an asset whose columns have no single origin."""
+    if asset not in _SOURCES:
+        return {}
+    deps = {
+        column: [
+            dg.TableColumnDep(dg.AssetKey(source.partition(".")[0]), source.partition(".")[2])
+            for source in sources
+        ]
+        for column, sources in _SOURCES[asset].items()
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps)}
