@@ -171,6 +171,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add_pair_options(parser)
     parser.add_argument("--candidates", type=int, default=8, help="texts decoded per sample")
     parser.add_argument(
+        "--publish-anyway",
+        action="append",
+        default=[],
+        metavar="SLUG=REASON",
+        help="publish a label that a gate holds back; the reason is kept",
+    )
+    parser.add_argument(
         "--adapt",
         type=int,
         default=0,
@@ -202,7 +209,11 @@ def _run(given: argparse.Namespace) -> int:
     )
     found["progress"] = TerminalProgress(descriptor=os.dup(2))
     decoding = {"n_candidates": given.candidates, "temperature": given.temperature}
-    ops = {"decoded_texts": decoding, "generator": {"adapt_steps": given.adapt}}
+    ops = {
+        "decoded_texts": decoding,
+        "generator": {"adapt_steps": given.adapt},
+        "synthetic_table": {"publish_anyway": _reasons(given.publish_anyway)},
+    }
     console.print(
         f"run {run}: {found['corpus'].source}, generator {found['generator'].generator} "
         f"(licence: {found['generator'].licence})",
@@ -242,6 +253,17 @@ def _run(given: argparse.Namespace) -> int:
         for key, reason in bad.items():
             console.print(f"{key} failed: {reason}", markup=False, style="red")
     return 1 if bad else 0
+
+
+def _reasons(given: Sequence[str]) -> dict[str, str]:
+    """Of "slug=reason" the reason by slug."""
+    found = {}
+    for pair in given:
+        slug, _, reason = pair.partition("=")
+        if not reason.strip():
+            raise ValueError(f"--publish-anyway takes slug=reason, got {pair!r}: say why")
+        found[slug] = reason.strip()
+    return found
 
 
 class _Graph:

@@ -17,6 +17,7 @@ from smotext_assets import (
     interpolation,
     pairs,
     placement,
+    publication,
     staleness,
     synthetic,
 )
@@ -38,6 +39,7 @@ _STAGES = [
     placement,
     decoding,
     synthetic,
+    publication,
     evidence,
     staleness,
 ]

@@ -13,7 +13,8 @@ from smotext_assets.runs import run_config
 from smotext_assets.staleness import stale_rows
 from smotext_assets.storage import Store
 from smotext_core.filters import SURPLUS
-from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.gates import held_back
+from smotext_core.schemas import GATES, REJECTED_TEXTS, SYNTHETIC_TEXTS
 
 
 def label_counts(store: Store, run: str) -> pl.DataFrame:
@@ -55,6 +56,17 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
     for cells in label_counts(store, run).iter_rows():
         table.add_row(*[Text("" if cell is None else str(cell)) for cell in cells])
     console.print(table)
+    held = held_back(store.read_all("gates", {"run": run}, schema=GATES))
+    for label, gates in held.group_by("label", maintain_order=True).agg("gate").iter_rows():
+        console.print(
+            Text(
+                f"held back  {label}: {', '.join(gates)}. Its rows are in the store's "
+                "synthetic_texts; to publish them: the same command with "
+                "--publish-anyway 'SLUG=REASON'",
+                style="yellow",
+            ),
+            soft_wrap=True,
+        )
     texts = dict(store.read("labelled_texts").select("text_id", "text").iter_rows())
     for row in _samples(store, run).iter_rows(named=True):
         console.print(Text(f"\n{row['label']}  ", style="bold") + Text(row["sample_id"], "dim"))

@@ -1,7 +1,6 @@
-"""synthetic_texts and synthetic_table: the candidates that pass, and their publication."""
+"""synthetic_texts: the candidates that pass the filters."""
 
 import base64
-from datetime import timedelta
 
 import dagster as dg
 import polars as pl
@@ -12,12 +11,10 @@ from smotext_assets.resources import (
     GeneratorResource,
     StoreResource,
     Table,
-    Warehouse,
     column_schema,
     with_vectors,
 )
 from smotext_assets.runs import frozen_run
-from smotext_assets.warehouse import refresh_warehouse
 from smotext_core.filters import accept, fit_label_classifier, shortfall
 from smotext_core.pictures import class_map
 from smotext_core.report import markdown_table, sample_table
@@ -152,62 +149,6 @@ def _picture(real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFram
         title=real["label"][0],
     )
     return f"![map](data:image/png;base64,{base64.b64encode(png).decode()})"
-
-
-@dg.asset(
-    group_name="warehouse",
-    kinds={"duckdb", "parquet"},
-    partitions_def=label_by_run,
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    metadata={
-        "dagster/column_schema": column_schema(SYNTHETIC_TEXTS),
-        "dagster/table_name": "synthetic_texts",
-    },
-    # for a nightly run: one may be late, the second may not
-    freshness_policy=dg.FreshnessPolicy.time_window(
-        warn_window=timedelta(hours=26), fail_window=timedelta(hours=50)
-    ),
-)
-def synthetic_table(
-    context: dg.AssetExecutionContext,
-    synthetic_texts: Table,
-    store: StoreResource,
-    warehouse: Warehouse,
-) -> None:
-    """One row per accepted text, published: as Parquet, and in the DuckDB warehouse.
-
-    The warehouse is rebuilt in a new file and swapped in; beside `synthetic_texts` it has
-    `lineage`, a row per parent, `rejected_texts`, `labelled_texts` and `runs`.
-    """
-    tables = store.open()
-
-    def make(label: str, run: str) -> dict[str, object]:
-        partition = {"label": label, "run": run}
-        frame, manifest, _ = tables.write_once(
-            "synthetic_table",
-            partition,
-            inputs={"rows": synthetic_texts.sha256(**partition)},
-            make=lambda: (synthetic_texts.read(**partition), {}),
-        )
-        return {
-            "dagster/partition_row_count": frame.height,
-            "dagster/uri": f"{tables.root}/{manifest.path}",
-            "warehouse": dg.MetadataValue.path(str(warehouse.file)),
-        }
-
-    try:
-        for_each_partition(context, make)
-    finally:  # also where a label failed: the others are published
-        rows = refresh_warehouse(tables, warehouse.file)
-        context.log.info(f"{warehouse.file}: {rows}")
-
-
-@dg.asset_check(asset=synthetic_table)
-def samples_are_unique(synthetic_table: Table) -> dg.AssetCheckResult:
-    """No sample is twice in the table, however often partitions were rerun."""
-    samples = synthetic_table.read_all(schema=SYNTHETIC_TEXTS)["sample_id"]
-    twice = samples.len() - samples.n_unique()
-    return dg.AssetCheckResult(passed=twice == 0, metadata={"rows": samples.len(), "twice": twice})
 
 
 @dg.asset_check(asset=synthetic_texts, additional_ins={"labelled_texts": dg.AssetIn()})

@@ -21,6 +21,7 @@ from smotext_assets.receipts import FORGOTTEN
 from smotext_assets.storage import Store
 from smotext_core.schemas import (
     EVALUATION,
+    GATES,
     LABELLED_TEXTS,
     LINEAGE,
     PRIVACY_AUDIT,
@@ -37,6 +38,7 @@ _SOURCES = {
     "labelled_texts": ("labelled_texts", LABELLED_TEXTS),
     "synthetic_texts": ("synthetic_table", SYNTHETIC_TEXTS),
     "rejected_texts": ("rejected_texts", REJECTED_TEXTS),
+    "gates": ("gates", GATES),
     "runs": ("runs", RUNS),
     "evaluation": ("evaluation", EVALUATION),
     "privacy_audit": ("privacy_audit", PRIVACY_AUDIT),

@@ -157,6 +157,19 @@ PRIVACY_AUDIT = pl.Schema(
 )
 
 
+GATES = pl.Schema(
+    {
+        "run": pl.String(),
+        "label": pl.String(),
+        "gate": pl.String(),  # a measure of PRIVACY_AUDIT, or "accepted_share"
+        "value": pl.Float64(),
+        "limit": pl.Float64(),
+        "passed": pl.Boolean(),  # null: not judged, which does not hold back
+        "published_anyway": pl.String(),  # the reason, where somebody decided so
+    }
+)
+
+
 def embeddings_schema(dimension: int) -> pl.Schema:
     """Vectors of texts, float32, on the scale the generator's projector was trained on."""
     return pl.Schema(

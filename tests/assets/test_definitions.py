@@ -61,7 +61,7 @@ ASSETS = {
         (LABEL, RUN),
         set(),
         {"duckdb", "parquet"},
-        {"synthetic_texts"},
+        {"synthetic_texts", "decoded_texts", "labelled_texts", "embeddings"},
     ),
     "evaluation": (
         "evidence",

@@ -1,0 +1,181 @@
+"""synthetic_table: the accepted texts of a label are published, unless a gate holds them back."""
+
+from datetime import timedelta
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from smotext_assets.partitions import for_each_partition, label_by_run, of_label
+from smotext_assets.resources import (
+    GeneratorResource,
+    StoreResource,
+    Table,
+    Warehouse,
+    column_schema,
+    with_vectors,
+)
+from smotext_assets.runs import run_config
+from smotext_assets.storage import JSON, Store
+from smotext_assets.warehouse import refresh_warehouse
+from smotext_core.gates import held_back, judge, red_gates
+from smotext_core.privacy import audit
+from smotext_core.report import markdown_table
+from smotext_core.schemas import GATES, PRIVACY_AUDIT, SYNTHETIC_TEXTS
+
+
+class SyntheticTableConfig(dg.Config):
+    """What keeps a label's rows from being published, and what was decided all the same."""
+
+    min_accepted_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Rows that pass the filters, of those wanted; with fewer the label is held.",
+    )
+    publish_anyway: dict[str, str] = Field(
+        default={},
+        description="By slug: why the label's rows are published though a gate is red. The reason "
+        "is kept with these rows, in the table gates and on the card, until they are others.",
+    )
+
+
+@dg.asset(
+    group_name="warehouse",
+    kinds={"duckdb", "parquet"},
+    partitions_def=label_by_run,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    metadata={
+        "dagster/column_schema": column_schema(SYNTHETIC_TEXTS),
+        "dagster/table_name": "synthetic_texts",
+    },
+    # for a nightly run: one may be late, the second may not
+    freshness_policy=dg.FreshnessPolicy.time_window(
+        warn_window=timedelta(hours=26), fail_window=timedelta(hours=50)
+    ),
+)
+def synthetic_table(
+    context: dg.AssetExecutionContext,
+    config: SyntheticTableConfig,
+    synthetic_texts: Table,
+    decoded_texts: Table,
+    labelled_texts: Table,
+    embeddings: Table,
+    generator: GeneratorResource,
+    store: StoreResource,
+    warehouse: Warehouse,
+) -> None:
+    """One row per accepted text, published: as Parquet, and in the DuckDB warehouse.
+
+    A label whose rows leak, or of which the filters accepted too few, is held back: it has no rows
+    here until somebody publishes it with a reason. The table `gates` says which and why.
+    The warehouse is rebuilt in a new file and swapped in; beside `synthetic_texts` it has
+    `lineage`, a row per parent, `rejected_texts`, `labelled_texts`, `gates` and `runs`.
+    """
+    tables, corpus = store.open(), labelled_texts.read()
+
+    def make(label: str, run: str) -> dict[str, object]:
+        partition = {"label": label, "run": run}
+        rows, sha256 = synthetic_texts.read(**partition), synthetic_texts.sha256(**partition)
+        real, vectors = with_vectors(
+            of_label(corpus, label), embeddings, encoder=generator.encoder_fingerprint
+        )
+        reason = config.publish_anyway.get(label) or _recorded_reason(tables, partition, sha256)
+
+        def publish() -> tuple[pl.DataFrame, dict[str, JSON]]:
+            gates = judge(
+                _audit(rows, real, decoded_texts.read(**partition), run=run),
+                run=run,
+                label=real["label"][0],
+                accepted=rows.height,
+                wanted=run_config(tables, run)["wanted"].get(label, 0),
+                min_accepted_share=config.min_accepted_share,
+                published_anyway=reason,
+            )
+            tables.write("gates", gates, partition, metadata={"rows": sha256})
+            return (rows.clear() if held_back(gates).height else rows), {}
+
+        frame, manifest, _ = tables.write_once(
+            "synthetic_table",
+            partition,
+            inputs={
+                "rows": sha256,
+                "corpus": labelled_texts.sha256(),
+                "vectors": vectors,
+                "min_accepted_share": config.min_accepted_share,
+                "published_anyway": reason,
+            },
+            make=publish,
+        )
+        gates = tables.read("gates", partition)
+        held = held_back(gates)["gate"].to_list()
+        if held:
+            context.log.warning(
+                f"{label} is held back by {', '.join(held)}: look at its rows in synthetic_texts, "
+                f"then publish them by publish_anyway {{'{label}': 'the reason'}} or leave it"
+            )
+        return {
+            "dagster/partition_row_count": frame.height,
+            "dagster/uri": f"{tables.root}/{manifest.path}",
+            "warehouse": dg.MetadataValue.path(str(warehouse.file)),
+            "held_back_by": ", ".join(held) or "nothing",
+            "published_anyway": f"{reason} ({', '.join(red_gates(gates))})" if reason else "no",
+            "gates": dg.MetadataValue.md(markdown_table(gates.drop("run", "label"))),
+        }
+
+    try:
+        for_each_partition(context, make)
+    finally:  # also where a label failed: the others are published
+        rows = refresh_warehouse(tables, warehouse.file)
+        context.log.info(f"{warehouse.file}: {rows}")
+
+
+def _recorded_reason(tables: Store, partition: dict[str, str], rows: str) -> str | None:
+    """Why these very rows were published anyway before."""
+    manifest = tables.manifest("gates", partition)
+    if manifest is None or manifest.metadata.get("rows") != rows:
+        return None
+    reason: str | None = tables.read("gates", partition)["published_anyway"][0]
+    return reason
+
+
+def _audit(
+    rows: pl.DataFrame, real: pl.DataFrame, candidates: pl.DataFrame, *, run: str
+) -> pl.DataFrame:
+    """The leak measures of a label's accepted rows."""
+    if rows.is_empty():
+        return PRIVACY_AUDIT.to_frame()
+    keys = ["sample_id", "text"]
+    vectors = candidates.select(*keys, "embedding").unique(keys, keep="first", maintain_order=True)
+    made = rows.join(vectors, on=keys, how="left", maintain_order="left")
+    train, holdout = (real.filter(pl.col("split") == split) for split in ("train", "holdout"))
+    return audit(
+        run=run,
+        label=real["label"][0],
+        synthetic_texts=made["text"].to_list(),
+        train_texts=train["text"].to_list(),
+        holdout_texts=holdout["text"].to_list(),
+        synthetic=made["embedding"].to_numpy(),
+        train=train["embedding"].to_numpy(),
+        holdout=holdout["embedding"].to_numpy(),
+        seed=0,
+    )
+
+
+@dg.asset_check(asset=synthetic_table)
+def no_label_is_held_back(synthetic_table: Table) -> dg.AssetCheckResult:
+    """No label of any run waits for somebody to look at it."""
+    held = held_back(Table(synthetic_table.store, "gates").read_all(schema=GATES))
+    return dg.AssetCheckResult(
+        passed=held.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"held": dg.MetadataValue.md(markdown_table(held))},
+    )
+
+
+@dg.asset_check(asset=synthetic_table)
+def samples_are_unique(synthetic_table: Table) -> dg.AssetCheckResult:
+    """No sample is twice in the table, however often partitions were rerun."""
+    samples = synthetic_table.read_all(schema=SYNTHETIC_TEXTS)["sample_id"]
+    twice = samples.len() - samples.n_unique()
+    return dg.AssetCheckResult(passed=twice == 0, metadata={"rows": samples.len(), "twice": twice})

@@ -1,0 +1,121 @@
+"""A label whose rows leak is held back; the others, and what somebody decides, are published."""
+
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from tests.assets.conftest import Home, copy_of
+
+LEAKY = {"label": "medicine", "run": "r1"}
+OTHER = {"label": "cooking", "run": "r1"}
+
+
+@pytest.fixture
+def leaked(finished: Home, tmp_path: Path) -> Home:
+    """A home where a text of the label repeats one of its train texts, past the filters."""
+    home = copy_of(finished, tmp_path)
+    texts = home.store.read("labelled_texts").filter(
+        pl.col("slug") == "medicine", pl.col("split") == "train"
+    )
+    made = home.store.read("synthetic_texts", LEAKY)
+    assert made.height > 1
+    old, copied = made["text"][0], texts["text"][0]
+    for table in ("synthetic_texts", "decoded_texts"):
+        frame = home.store.read(table, LEAKY)
+        frame = frame.with_columns(pl.col("text").replace(old, copied))
+        home.store.write(table, frame, LEAKY)
+    return home
+
+
+def publish(home: Home, corpus: Path, at: dict[str, str], **config: object) -> None:
+    result = home.materialize(
+        corpus,
+        ["synthetic_table"],
+        partition_key=f"{at['label']}|{at['run']}",
+        run_config={"ops": {"synthetic_table": {"config": config}}},
+    )
+    assert result.success
+
+
+def published(home: Home) -> dict[str, int]:
+    rows = home.query("SELECT label, count(*) FROM synthetic_texts GROUP BY label")
+    return {label: int(n) for label, n in rows}
+
+
+def test_leak_is_held_back_and_other_labels_go_on(leaked: Home, corpus: Path) -> None:
+    before = published(leaked)
+    publish(leaked, corpus, LEAKY)
+    publish(leaked, corpus, OTHER)
+    assert published(leaked) == {name: n for name, n in before.items() if name != "medicine"}
+    assert leaked.store.read("synthetic_table", LEAKY).is_empty()
+    assert leaked.store.read("synthetic_texts", LEAKY).height == before["medicine"]  # for a look
+    red = "SELECT DISTINCT label, gate FROM gates WHERE NOT passed ORDER BY ALL"
+    assert set(leaked.query(red)) >= {("medicine", "identical_share")}
+    assert {label for label, _ in leaked.query(red)} == {"medicine"}
+    assert leaked.query("SELECT count(*) FROM lineage WHERE sample_id LIKE 'r1.medicine.%'") == [
+        (0,)
+    ]
+
+
+def test_held_rows_are_published_with_a_reason(leaked: Home, corpus: Path) -> None:
+    before = published(leaked)
+    publish(leaked, corpus, LEAKY)
+    held = leaked.files()
+    publish(leaked, corpus, LEAKY)
+    assert leaked.files() == held  # the same bytes
+    publish(leaked, corpus, LEAKY, publish_anyway={"medicine": "these texts are public"})
+    assert published(leaked) == before
+    reasons = "SELECT DISTINCT published_anyway FROM gates WHERE label = 'medicine'"
+    assert leaked.query(reasons) == [("these texts are public",)]
+    # Asked for again without it, the same rows keep the decision.
+    publish(leaked, corpus, LEAKY)
+    assert published(leaked) == before
+    # Other rows need a decision of their own.
+    rows = leaked.store.read("synthetic_texts", LEAKY)
+    leaked.store.write("synthetic_texts", rows[:-1], LEAKY)
+    publish(leaked, corpus, LEAKY)
+    assert "medicine" not in published(leaked)
+
+
+def test_label_of_few_accepted_rows_is_held_back(
+    finished: Home, corpus: Path, tmp_path: Path
+) -> None:
+    home = copy_of(finished, tmp_path)
+    wanted = home.store.read("gates", LEAKY).filter(pl.col("gate") == "accepted_share")
+    assert wanted["passed"].to_list() == [True]
+    publish(home, corpus, LEAKY, min_accepted_share=1.0)
+    share = home.store.read("gates", LEAKY)["value"][0]
+    assert ("medicine" in published(home)) is (share == 1)
+    rows = home.store.read("synthetic_texts", LEAKY)
+    home.store.write("synthetic_texts", rows[:1], LEAKY)
+    publish(home, corpus, LEAKY, min_accepted_share=0.5)
+    assert "medicine" not in published(home)
+
+
+def test_check_names_what_is_held_back(leaked: Home, corpus: Path) -> None:
+    publish(leaked, corpus, LEAKY)
+    result = leaked.materialize(
+        corpus, ["synthetic_table"], partition_key=f"{OTHER['label']}|{OTHER['run']}"
+    )
+    (check,) = [
+        e for e in result.get_asset_check_evaluations() if e.check_name == "no_label_is_held_back"
+    ]
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert "medicine" in str(check.metadata["held"].value)
+
+
+def test_command_publishes_anyway(
+    leaked: Home, corpus: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert leaked.main("run", str(corpus), "--run", "r1", "--publish-anyway", "medicine=") == 2
+    assert "takes slug=reason, got 'medicine='" in capfd.readouterr().err
+    assert (
+        leaked.main(
+            "run", str(corpus), "--run", "r1", "--seed", "7", "--publish-anyway", "medicine=public"
+        )
+        == 0
+    )
+    assert set(leaked.store.read("gates", LEAKY)["published_anyway"]) == {"public"}

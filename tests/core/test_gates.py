@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from smotext_core.gates import held_back, judge, red_gates
+from smotext_core.schemas import GATES, PRIVACY_AUDIT, conform
+
+
+def audit(**passed: bool | None) -> pl.DataFrame:
+    rows = [
+        {"measure": name, "value": 0.5, "threshold": None if ok is None else 0.4, "passed": ok}
+        for name, ok in passed.items()
+    ]
+    frame = pl.DataFrame(rows, schema_overrides={"threshold": pl.Float64, "passed": pl.Boolean})
+    extra = {"run": "r", "label": "rare", "reference": 0.1}
+    return conform(frame.with_columns(pl.lit(v).alias(k) for k, v in extra.items()), PRIVACY_AUDIT)
+
+
+def judged(measures: pl.DataFrame, **options: object) -> pl.DataFrame:
+    given = {"accepted": 9, "wanted": 10, "min_accepted_share": 0.1, **options}
+    return judge(measures, run="r", label="rare", **given)  # type: ignore[arg-type]
+
+
+def test_judge_passes_an_honest_label() -> None:
+    gates = judged(audit(identical_share=True, membership_auc=True))
+    assert gates.schema == GATES
+    assert gates["gate"].to_list() == ["accepted_share", "identical_share", "membership_auc"]
+    assert gates.row(0, named=True) == {
+        "run": "r", "label": "rare", "gate": "accepted_share", "value": 0.9, "limit": 0.1,
+        "passed": True, "published_anyway": None,
+    }  # fmt: skip
+    assert held_back(gates).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("measures", "options", "red"),
+    [
+        ({"identical_share": False, "nndr_ratio": True}, {}, ["identical_share"]),
+        ({"nndr_ratio": True}, {"accepted": 0}, ["accepted_share"]),
+        ({"nndr_ratio": False}, {"accepted": 0}, ["accepted_share", "nndr_ratio"]),
+    ],
+)
+def test_judge_holds_back_what_is_red(
+    measures: dict[str, bool], options: dict[str, int], red: list[str]
+) -> None:
+    gates = judged(audit(**measures), **options)
+    assert red_gates(gates) == held_back(gates)["gate"].to_list() == red
+
+
+def test_judge_does_not_hold_what_cannot_be_judged() -> None:
+    gates = judged(audit(membership_auc=None), accepted=0, wanted=0)
+    assert gates["passed"].to_list() == [None, None]
+    assert held_back(gates).is_empty()
+    assert judged(PRIVACY_AUDIT.to_frame(), accepted=1)["passed"].to_list() == [True]
+
+
+def test_judge_keeps_the_reason_of_who_publishes_anyway() -> None:
+    gates = judged(audit(identical_share=False), published_anyway="public texts")
+    assert set(gates["published_anyway"]) == {"public texts"}
+    assert red_gates(gates) == ["identical_share"]
+    assert held_back(gates).is_empty()
+
+
+def test_judge_refuses_what_means_nothing() -> None:
+    with pytest.raises(ValueError, match="must lie in"):
+        judged(PRIVACY_AUDIT.to_frame(), min_accepted_share=1.5)
+    with pytest.raises(ValueError, match="with a reason, got an empty one"):
+        judged(PRIVACY_AUDIT.to_frame(), published_anyway="  ")
