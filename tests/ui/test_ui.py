@@ -83,8 +83,8 @@ def test_ui_backfill_of_one_label_by_clicks_publishes_its_rows(
 
 @pytest.mark.xfail(
     strict=True,
-    reason="launched from the page of the job `synthesis`, the one run of the backfill has the range "
-    "r1 to r2 but makes r1 alone, and Dagster calls the backfill a success",
+    reason="launched from the page of the job `synthesis`, the backfill is one run of the range "
+    "r1 to r2, which makes r1 alone, and Dagster calls the backfill a success",
 )
 def test_ui_backfill_from_the_job_makes_every_run_asked_for(site: Site) -> None:
     assert set(rows_of(site, "medicine")) == {"r1", "r2"}
