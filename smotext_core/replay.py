@@ -12,10 +12,7 @@ from smotext_core.overlap import copied_words
 
 PATTERNS = {
     "email": re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    # nine digits or more: a date has eight at most
-    "telephone": re.compile(
-        r"(?<![\w.])(?=(?:\D{0,2}\d){9})\+?\(?\d{2,4}\)?(?:[ ./-]\d{2,4}){2,4}(?!\w)"
-    ),
+    "telephone": re.compile(r"(?<![\w.])\+?\(?\d{2,4}\)?(?:[ ./-]\d{2,4}){2,4}(?!\w)"),
     "number": re.compile(r"(?<![\w.])\d{4,}(?!\w)"),
     # a capital inside a sentence, not after its end
     "name": re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}"),
