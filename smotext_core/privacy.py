@@ -17,9 +17,6 @@ import polars as pl
 
 from smotext_core.neighbors import closest_cosine, nearest_records, unit
 from smotext_core.overlap import copied_words, words
-from smotext_core.reconstruction import reconstruct
-from smotext_core.reconstruction import score as compare
-from smotext_core.replay import replayed
 from smotext_core.schemas import PRIVACY_AUDIT, conform
 
 Floats = npt.NDArray[np.float32]
@@ -126,7 +123,6 @@ def audit(
     train: npt.ArrayLike,
     holdout: npt.ArrayLike,
     seed: int,
-    interpolated: npt.ArrayLike | None = None,
 ) -> pl.DataFrame:
     """One row per measure of a run (or of one of its labels): PRIVACY_AUDIT.
 
@@ -141,12 +137,6 @@ def audit(
     | nndr_ratio, median to train | median to holdout | < threshold | likewise, below |
     | membership_auc | 0.5 | > threshold | likewise |
     | membership_tpr_at_1_fpr | 0.01 | > threshold | likewise |
-    | replayed_contacts | the same of holdout | > 0 | addresses do not recur by chance |
-    | replayed_names_numbers | the same of holdout | not judged | common names do recur |
-    | reconstruction_*_vectors | the same of holdout | not judged | see below |
-
-    With `interpolated`, the mixed vectors before decoding, their parents are reconstructed. That
-    is expected to succeed: it says how sensitive that table is, not the texts.
 
     Chance is measured: the names "train" and "holdout" are shuffled over the same rows. With more
     rows it grows narrow, so a large run is held to more than a small one.
@@ -182,23 +172,6 @@ def audit(
             threshold=0.0,
         ),
     ]
-    kinds = replayed(synthetic_texts, train_texts, holdout_texts)
-    # of the holdout's own tokens, which no synthetic row saw: what comes by chance
-    chance = replayed(synthetic_texts, holdout_texts, train_texts) if unseen else None
-    for measure, names, limit in (
-        ("replayed_contacts", ("email", "telephone"), 0.0),
-        ("replayed_names_numbers", ("name", "number"), None),
-    ):
-        count = sum(len(kinds[name]) for name in names)
-        expected = sum(len(chance[name]) for name in names) if chance else None
-        rows.append(_row(measure, count, expected, threshold=limit))
-    if interpolated is not None and seen:
-        found = reconstruct(interpolated)
-        ours = compare(found, train)
-        theirs = compare(found, holdout) if unseen else None
-        for part in ("recall", "precision"):
-            value, other = getattr(ours, part), getattr(theirs, part, None)
-            rows.append(_row(f"reconstruction_{part}_vectors", value, other, threshold=None))
     if min(seen, unseen) < 2:
         measures = ("dcr_train_share", "nndr_ratio", "membership_auc", "membership_tpr_at_1_fpr")
         rows += [_row(measure, None, None, threshold=None) for measure in measures]

@@ -37,10 +37,6 @@ MEASURES = {
     "nndr_ratio": "nearness to one training text, compared with nearness to one holdout text",
     "membership_auc": "success of guessing which texts were used for training",
     "membership_tpr_at_1_fpr": "training texts recognised at one false alarm in a hundred",
-    "replayed_contacts": "e-mail addresses and telephone numbers of training texts alone",
-    "replayed_names_numbers": "names and long numbers of training texts alone",
-    "reconstruction_recall_vectors": "training texts recovered from the mixed vectors",
-    "reconstruction_precision_vectors": "points recovered from mixed vectors that are texts",
 }
 
 

@@ -7,7 +7,6 @@ import pytest
 from smotext_core import neighbors, privacy
 from smotext_core.schemas import PRIVACY_AUDIT
 
-COPIES = ["identical_share", "copied_run_share", "replayed_contacts", "replayed_names_numbers"]
 STATISTICAL = ["dcr_train_share", "nndr_ratio", "membership_auc", "membership_tpr_at_1_fpr"]
 
 
@@ -156,16 +155,14 @@ def test_membership_inference_refuses_an_empty_side() -> None:
 def test_audit_is_green_on_an_honest_sample() -> None:
     frame = audit()
     assert frame.schema == PRIVACY_AUDIT
-    assert frame["measure"].to_list() == [*COPIES, *STATISTICAL]
-    unjudged = {"replayed_names_numbers": None}  # common names do recur
-    assert verdicts(frame) == dict.fromkeys(frame["measure"], True) | unjudged
-    assert frame["threshold"].null_count() == 1
+    assert frame["measure"].to_list() == ["identical_share", "copied_run_share", *STATISTICAL]
+    assert verdicts(frame) == dict.fromkeys(frame["measure"], True)
+    assert frame["threshold"].null_count() == 0
 
 
 def test_audit_is_red_on_copied_vectors_and_texts() -> None:
     frame = audit(TRAIN[:200], TEXTS["train"][:200])
-    measured = {name: passed for name, passed in verdicts(frame).items() if "replayed" not in name}
-    assert measured == dict.fromkeys(measured, False)
+    assert verdicts(frame) == dict.fromkeys(frame["measure"], False)
 
 
 def test_audit_is_red_on_one_copied_text() -> None:
@@ -210,8 +207,7 @@ def test_audit_does_not_judge_by_few_rows(rows: dict[str, int]) -> None:
 
 def test_audit_without_holdout_has_no_value() -> None:
     frame = audit(holdout_rows=0)
-    assert frame["value"].null_count() == 4
-    assert frame["passed"].null_count() == 5
+    assert frame["value"].null_count() == frame["passed"].null_count() == 4
     assert audit(TRAIN[:200], TEXTS["train"][:200], 0)["passed"].to_list()[:2] == [False, False]
 
 
@@ -222,38 +218,3 @@ def test_audit_gives_the_same_rows_again() -> None:
 def test_audit_refuses_texts_and_vectors_that_differ_in_number() -> None:
     with pytest.raises(ValueError, match="synthetic must hold one vector a text; got 200 texts"):
         audit(HONEST[:10])
-
-
-def test_replayed_contacts_are_red() -> None:
-    frame = privacy.audit(
-        run="r",
-        synthetic_texts=["write to a.b@mail.example"],
-        train_texts=["mail a.b@mail.example", "x"],
-        holdout_texts=["y", "z"],
-        synthetic=HONEST[:1],
-        train=TRAIN[:2],
-        holdout=HOLDOUT[:2],
-        seed=0,
-    )
-    assert verdicts(frame)["replayed_contacts"] is False
-
-
-def test_reconstruction_of_mixed_vectors_is_told_and_not_judged() -> None:
-    rng = np.random.default_rng(8)
-    pair = np.array([[0, 1]] * 8 + [[0, 2]] * 8)
-    made = TRAIN[pair[:, 0]] + rng.random((16, 1)) * (TRAIN[pair[:, 1]] - TRAIN[pair[:, 0]])
-    frame = privacy.audit(
-        run="r",
-        synthetic_texts=TEXTS["honest"][:16],
-        train_texts=TEXTS["train"],
-        holdout_texts=TEXTS["holdout"],
-        synthetic=HONEST[:16],
-        train=TRAIN,
-        holdout=HOLDOUT,
-        seed=0,
-        interpolated=made,
-    )
-    value = dict(frame.select("measure", "value").iter_rows())
-    assert value["reconstruction_recall_vectors"] == pytest.approx(1 / 300)
-    assert value["reconstruction_precision_vectors"] == 1
-    assert verdicts(frame)["reconstruction_recall_vectors"] is None
