@@ -117,11 +117,11 @@ def audit(
     """
     sides = {"synthetic": (synthetic_texts, synthetic), "train": (train_texts, train)}
     sides["holdout"] = (holdout_texts, holdout)
-    for name, (texts, vectors) in sides.items():
-        if len(texts) != len(np.asarray(vectors)):
+    for name, (texts, side) in sides.items():
+        if len(texts) != len(np.asarray(side)):
             raise ValueError(
                 f"{name} must hold one vector a text; got {len(texts)} texts and "
-                f"{len(np.asarray(vectors))} vectors"
+                f"{len(np.asarray(side))} vectors"
             )
     _require_rows(synthetic_texts=synthetic_texts)
     seen, unseen = len(train_texts), len(holdout_texts)
