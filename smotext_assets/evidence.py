@@ -1,7 +1,9 @@
 """evaluation, privacy_audit and dataset_card: does a run help, does it leak, and the card."""
 
 import dagster as dg
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
 from smotext_assets.partitions import follows, for_each_partition, runs
@@ -17,13 +19,14 @@ from smotext_assets.resources import (
 from smotext_assets.runs import frozen_run
 from smotext_assets.storage import JSON
 from smotext_assets.warehouse import refresh_warehouse
+from smotext_core.canaries import CANARY
 from smotext_core.embedding import read_embedder
 from smotext_core.evaluation import ARMS, evaluate, verdicts
 from smotext_core.filters import shortfall
 from smotext_core.pictures import class_map
 from smotext_core.privacy import audit
+from smotext_core.report import MEASURES, markdown_table
 from smotext_core.report import dataset_card as build_card
-from smotext_core.report import markdown_table
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT, REJECTED_TEXTS, SYNTHETIC_TEXTS
 
 # A run's evidence is of all its labels.
@@ -138,28 +141,44 @@ def _shas(table: Table, run: str) -> dict[str, JSON]:
     }
 
 
+def _mixed(run: str, interpolated_vectors: Table) -> dict[str, NDArray[np.float32]]:
+    """The run's interpolated vectors by slug, (n, d) each."""
+    return {
+        partition["label"]: interpolated_vectors.read(**partition)["vector"].to_numpy()
+        for partition in interpolated_vectors.partitions()
+        if partition["run"] == run
+    }
+
+
 @dg.asset(
     group_name="evidence",
     kinds={"parquet"},
     partitions_def=runs,
     automation_condition=follows("synthetic_table"),
     backfill_policy=dg.BackfillPolicy.single_run(),
-    ins={"synthetic_table": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
+    ins={
+        "synthetic_table": _OF_RUN,
+        "decoded_texts": _OF_RUN,
+        "embeddings": _ALL,
+        "interpolated_vectors": _OF_RUN,
+    },
     metadata={"dagster/column_schema": column_schema(PRIVACY_AUDIT)},
 )
 def privacy_audit(
     context: dg.AssetExecutionContext,
     synthetic_table: Table,
     decoded_texts: Table,
+    interpolated_vectors: Table,
     labelled_texts: Table,
     embeddings: Table,
     generator: GeneratorResource,
     store: StoreResource,
 ) -> None:
-    """One row per leakage measure of the run: value, threshold, passed or not judged.
+    """One row per leakage measure of the run and of each label: value, threshold, passed or null.
 
-    Over the labels that were augmented: train texts against the holdout, which no synthetic row
-    descends from. A pass is no guarantee.
+    Over the labels that were augmented, together and one by one: train texts against the holdout,
+    which no synthetic row descends from. A pass is no guarantee. The mixed vectors are attacked
+    where they lie; none is written here.
     """
     tables = store.open()
     corpus, vectors = with_vectors(
@@ -174,18 +193,33 @@ def privacy_audit(
             if rows.is_empty():
                 return PRIVACY_AUDIT.to_frame(), {}
             made = _with_vectors(run, rows, decoded_texts)
-            real = corpus.filter(pl.col("label").is_in(rows["label"].unique().implode()))
-            train, holdout = (real.filter(pl.col("split") == s) for s in ("train", "holdout"))
-            frame = audit(
-                run=run,
-                synthetic_texts=made["text"].to_list(),
-                train_texts=train["text"].to_list(),
-                holdout_texts=holdout["text"].to_list(),
-                synthetic=made["embedding"].to_numpy(),
-                train=train["embedding"].to_numpy(),
-                holdout=holdout["embedding"].to_numpy(),
-                seed=0,
-            )
+            mixed = _mixed(run, interpolated_vectors)
+            slugs = dict(corpus.select("label", "slug").unique().iter_rows())
+
+            def attack(made: pl.DataFrame, label: str | None) -> pl.DataFrame:
+                labels = made["label"].unique().sort().to_list()
+                real = corpus.filter(pl.col("label").is_in(labels))
+                train, holdout = (real.filter(pl.col("split") == s) for s in ("train", "holdout"))
+                planted = train.filter(pl.col("document_id").str.starts_with(CANARY))
+                vectors = [mixed[slugs[name]] for name in labels if slugs[name] in mixed]
+                return audit(
+                    run=run,
+                    label=label,
+                    synthetic_texts=made["text"].to_list(),
+                    train_texts=train["text"].to_list(),
+                    holdout_texts=holdout["text"].to_list(),
+                    synthetic=made["embedding"].to_numpy(),
+                    train=train["embedding"].to_numpy(),
+                    holdout=holdout["embedding"].to_numpy(),
+                    vectors=np.concatenate(vectors) if vectors else None,
+                    canaries=planted["text"].to_list(),
+                    seed=0,
+                )
+
+            frames = [attack(made, None)]
+            for label in made["label"].unique().sort():
+                frames.append(attack(made.filter(pl.col("label") == label), label))
+            frame = pl.concat(frames)
             return frame, {}
 
         frame, _, _ = tables.write_once(
@@ -195,6 +229,8 @@ def privacy_audit(
                 "corpus": labelled_texts.sha256(),
                 "vectors": vectors,
                 "rows": _shas(synthetic_table, run),
+                "mixed": _shas(interpolated_vectors, run),
+                "measures": list(MEASURES),
             },
             make=measure,
         )
@@ -202,7 +238,7 @@ def privacy_audit(
             "dagster/partition_row_count": frame.height,
             "red": int((~frame["passed"]).sum() or 0),
             "not_judged": frame["passed"].null_count(),
-            "measures": dg.MetadataValue.md(markdown_table(frame.drop("run", "label"))),
+            "measures": dg.MetadataValue.md(markdown_table(frame.drop("run"), max_rows=60)),
         }
 
     for_each_partition(context, make)

@@ -8,37 +8,41 @@ and Mirrors" (ICLR 2026) reconstructs real points from interpolated ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Container, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from smotext_core.neighbors import closest_cosine, nearest_records, unit
+from smotext_core.canaries import canary_share
+from smotext_core.membership import (
+    CHANCE,
+    Mask,
+    attack,
+    auc,
+    by_chance,
+    counts,
+    dcr,
+    dcr_train_share,
+    equal_sizes,
+    membership_inference,
+    nndr,
+    ratio,
+    tpr_at_1_fpr,
+)
+from smotext_core.neighbors import nearest_records
 from smotext_core.overlap import copied_words, words
+from smotext_core.reconstruction import ALIKE, EXACT, candidates, reconstructed
+from smotext_core.replay import Names, replayed_identifiers
 from smotext_core.schemas import PRIVACY_AUDIT, conform
 
 Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Row = dict[str, str | float | bool | None]
 
 MIN_HOLDOUT = 20  # rows; below it chance alone moves every comparison too far to judge by
 MIN_COPIED_WORDS = 9  # the same run length at which the filters refuse a text
-SHUFFLES = 999  # of the names "train" and "holdout", for what chance alone gives
-CHANCE = 0.01  # one-sided: an honest run fails a measure once in a hundred audits
 _NEIGHBOURS = 32  # a random half of these holds two or more, but for about 1 in 10^8
-
-
-class Membership(NamedTuple):
-    """Success of an attack that guesses which rows the generator was trained on."""
-
-    auc: float  # 0.5 = guessing
-    low: float  # 95 % bootstrap interval of the AUC
-    high: float
-    tpr_at_1_fpr: float  # members found while at most 1 % of the holdout is accused
 
 
 def identical_share(synthetic_texts: Sequence[str], real_texts: Sequence[str]) -> float:
@@ -60,58 +64,6 @@ def copied_run_share(
     return float((copied >= min_copied_words).mean()), int(copied.max())
 
 
-def dcr(
-    synthetic: npt.ArrayLike, train: npt.ArrayLike, holdout: npt.ArrayLike, *, seed: int
-) -> tuple[Doubles, Doubles]:
-    """Distance to closest record: of each synthetic row to train and to holdout, (n,) each.
-
-    The larger of the two is sampled down to the size of the smaller: more records are nearer.
-    """
-    members, others = _equal_sizes(train, holdout, seed)
-    to_train, _ = nearest_records(synthetic, members, k=1)
-    to_holdout, _ = nearest_records(synthetic, others, k=1)
-    return to_train[:, 0], to_holdout[:, 0]
-
-
-def dcr_train_share(to_train: Doubles, to_holdout: Doubles) -> float:
-    """Share of rows closer to train than to holdout, ties half; 0.5 without memorisation."""
-    return float((to_train < to_holdout).mean() + 0.5 * (to_train == to_holdout).mean())
-
-
-def nndr(queries: npt.ArrayLike, records: npt.ArrayLike) -> Doubles:
-    """Nearest over second nearest distance, (n,), in [0, 1]; near 0, a row leans on one record.
-
-    Where both distances are 0 the ratio is 0: a copy of a doubled record is still a copy.
-    """
-    return _ratio(nearest_records(queries, records, k=2)[0])
-
-
-def membership_inference(
-    synthetic: npt.ArrayLike,
-    train: npt.ArrayLike,
-    holdout: npt.ArrayLike,
-    *,
-    seed: int,
-    n_bootstrap: int = 1000,
-) -> Membership:
-    """Guess the members: rows with a synthetic row close by (highest cosine) were trained on.
-
-    Raises:
-        ValueError: no rows in one of the three.
-    """
-    _require_rows(synthetic=unit(synthetic), train=unit(train), holdout=unit(holdout))
-    score, member = _attack(synthetic, train, holdout)
-    inside, outside = score[member], score[~member]
-    rng = np.random.default_rng(seed)
-    draws = []
-    for _ in range(n_bootstrap):  # members and others are drawn again, each with replacement
-        drawn = np.concatenate([rng.choice(inside, len(inside)), rng.choice(outside, len(outside))])
-        draws.append(_auc(*_counts(drawn, member)))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    counts = _counts(score, member)
-    return Membership(_auc(*counts), float(low), float(high), _tpr_at_1_fpr(*counts))
-
-
 def audit(
     *,
     run: str,
@@ -122,6 +74,9 @@ def audit(
     synthetic: npt.ArrayLike,
     train: npt.ArrayLike,
     holdout: npt.ArrayLike,
+    vectors: npt.ArrayLike | None = None,
+    canaries: Sequence[str] = (),
+    known: Container[str] = frozenset(),
     seed: int,
 ) -> pl.DataFrame:
     """One row per measure of a run (or of one of its labels): PRIVACY_AUDIT.
@@ -137,6 +92,11 @@ def audit(
     | nndr_ratio, median to train | median to holdout | < threshold | likewise, below |
     | membership_auc | 0.5 | > threshold | likewise |
     | membership_tpr_at_1_fpr | 0.01 | > threshold | likewise |
+    | reconstruction_recall_vectors | of holdout | never | `vectors` are kept in quarantine |
+    | reconstruction_recall_texts | of holdout | > threshold | chance, as above |
+    | canary_share | none | > 0 | a planted text that comes out is a leak |
+    | replayed_identifiers | of holdout alone | > 0 | addresses and long numbers point at people |
+    | replayed_names | of holdout alone | > threshold | chance, as above |
 
     Chance is measured: the names "train" and "holdout" are shuffled over the same rows. With more
     rows it grows narrow, so a large run is held to more than a small one.
@@ -145,16 +105,23 @@ def audit(
     last four have a value but no threshold, and under 2 rows no value either. Null is not a pass.
     Nor does a pass say that the rows are safe to publish (see the module's docstring).
 
+    `low` and `high` hold the 95 % bootstrap interval of membership_auc, null elsewhere.
+
+    Args:
+        vectors: interpolated vectors of the run, (m, d), for ReconSMOTE; without them no value.
+        canaries: planted texts among the train texts.
+        known: lower-case words that are no names.
+
     Raises:
         ValueError: no synthetic row, or texts and vectors differ in number.
     """
     sides = {"synthetic": (synthetic_texts, synthetic), "train": (train_texts, train)}
     sides["holdout"] = (holdout_texts, holdout)
-    for name, (texts, vectors) in sides.items():
-        if len(texts) != len(np.asarray(vectors)):
+    for name, (texts, side) in sides.items():
+        if len(texts) != len(np.asarray(side)):
             raise ValueError(
                 f"{name} must hold one vector a text; got {len(texts)} texts and "
-                f"{len(np.asarray(vectors))} vectors"
+                f"{len(np.asarray(side))} vectors"
             )
     _require_rows(synthetic_texts=synthetic_texts)
     seen, unseen = len(train_texts), len(holdout_texts)
@@ -172,14 +139,36 @@ def audit(
             threshold=0.0,
         ),
     ]
+    judged = min(seen, unseen) >= MIN_HOLDOUT
     if min(seen, unseen) < 2:
         measures = ("dcr_train_share", "nndr_ratio", "membership_auc", "membership_tpr_at_1_fpr")
         rows += [_row(measure, None, None, threshold=None) for measure in measures]
     else:
-        judged = min(seen, unseen) >= MIN_HOLDOUT
         rows += _distance_rows(synthetic, train, holdout, seed=seed, judged=judged)
         rows += _membership_rows(synthetic, train, holdout, seed=seed, judged=judged)
-    frame = pl.DataFrame(rows, schema_overrides={"threshold": pl.Float64(), "passed": pl.Boolean()})
+    rows += [
+        _reconstruction_row("vectors", vectors, train, holdout, cosine=EXACT, seed=seed),
+        _reconstruction_row(
+            "texts", synthetic, train, holdout, cosine=ALIKE, seed=seed, judged=judged
+        ),
+        _row(
+            "canary_share",
+            canary_share(synthetic_texts, canaries, [*train_texts, *holdout_texts]),
+            None,
+            threshold=0.0,
+        ),
+        _row(
+            "replayed_identifiers",
+            replayed_identifiers(synthetic_texts, train_texts, holdout_texts),
+            replayed_identifiers(synthetic_texts, holdout_texts, train_texts) if unseen else None,
+            threshold=0.0,
+        ),
+        _names_row(
+            synthetic_texts, train_texts, holdout_texts, known=known, seed=seed, judged=judged
+        ),
+    ]
+    wanted = [name for name in PRIVACY_AUDIT if name not in ("run", "label")]
+    frame = pl.DataFrame(rows, schema={name: PRIVACY_AUDIT[name] for name in wanted})
     return conform(
         frame.with_columns(pl.lit(run).alias("run"), pl.lit(label, dtype=pl.String).alias("label")),
         PRIVACY_AUDIT,
@@ -193,6 +182,7 @@ def _row(
     *,
     threshold: float | None,
     low_is_bad: bool = False,
+    interval: tuple[float, float] | None = None,
 ) -> Row:
     passed: bool | None = None
     if value is not None and threshold is not None:
@@ -203,7 +193,56 @@ def _row(
         "reference": reference,
         "threshold": threshold,
         "passed": passed,
+        "low": interval[0] if interval else None,
+        "high": interval[1] if interval else None,
     }
+
+
+def _reconstruction_row(
+    of: str,
+    points: npt.ArrayLike | None,
+    train: npt.ArrayLike,
+    holdout: npt.ArrayLike,
+    *,
+    cosine: float,
+    seed: int,
+    judged: bool = False,
+) -> Row:
+    measure = f"reconstruction_recall_{of}"
+    n_train, n_holdout = len(np.asarray(train)), len(np.asarray(holdout))
+    if points is None or not n_train:
+        return _row(measure, None, None, threshold=None)
+    found = candidates(points, seed=seed)
+    sides = [train, holdout] if n_holdout else [train]
+    hit = np.concatenate([reconstructed(found, side, cosine=cosine) for side in sides])
+    member = np.arange(len(hit)) < n_train
+    return _row(
+        measure,
+        float(hit[member].mean()),
+        float(hit[~member].mean()) if n_holdout else None,
+        threshold=by_chance(lambda chosen: float(hit[chosen].mean()), member, seed)
+        if judged
+        else None,
+    )
+
+
+def _names_row(
+    synthetic_texts: Sequence[str],
+    train_texts: Sequence[str],
+    holdout_texts: Sequence[str],
+    *,
+    known: Container[str],
+    seed: int,
+    judged: bool,
+) -> Row:
+    found = Names(synthetic_texts, [*train_texts, *holdout_texts], known)
+    member = np.arange(len(train_texts) + len(holdout_texts)) < len(train_texts)
+    return _row(
+        "replayed_names",
+        found.replayed(member),
+        found.replayed(~member) if len(holdout_texts) else None,
+        threshold=by_chance(found.replayed, member, seed) if judged else None,
+    )
 
 
 def _distance_rows(
@@ -214,7 +253,7 @@ def _distance_rows(
     seed: int,
     judged: bool,
 ) -> list[Row]:
-    members, others = _equal_sizes(train, holdout, seed)
+    members, others = equal_sizes(train, holdout, seed)
     share = dcr_train_share(*dcr(synthetic, members, others, seed=seed))
     to_train = float(np.median(nndr(synthetic, members)))
     to_holdout = float(np.median(nndr(synthetic, others)))
@@ -223,7 +262,7 @@ def _distance_rows(
         pool = np.concatenate([members, others])
         distances, found = nearest_records(synthetic, pool, k=min(_NEIGHBOURS, len(pool)))
 
-        def ratio(is_train: Mask) -> float:
+        def median_ratio(is_train: Mask) -> float:
             inside = is_train[found]
             enough = inside.sum(axis=1) >= 2
             inside, near = inside[enough], distances[enough]
@@ -231,12 +270,12 @@ def _distance_rows(
             first = inside.argmax(axis=1)
             inside[every, first] = False
             second = inside.argmax(axis=1)
-            return float(np.median(_ratio(np.stack([near[every, first], near[every, second]], 1))))
+            return float(np.median(ratio(np.stack([near[every, first], near[every, second]], 1))))
 
         member = np.arange(len(pool)) < len(members)
         closest = found[:, 0]  # a row is closer to train where its closest record is of train
-        most_share = _by_chance(lambda names: float(names[closest].mean()), member, seed)
-        least_ratio = _by_chance(ratio, member, seed, quantile=CHANCE)
+        most_share = by_chance(lambda names: float(names[closest].mean()), member, seed)
+        least_ratio = by_chance(median_ratio, member, seed, quantile=CHANCE)
     return [
         _row("dcr_train_share", share, 0.5, threshold=most_share),
         _row("nndr_ratio", to_train, to_holdout, threshold=least_ratio, low_is_bad=True),
@@ -251,73 +290,21 @@ def _membership_rows(
     seed: int,
     judged: bool,
 ) -> list[Row]:
-    score, member = _attack(synthetic, train, holdout)
+    score, member = attack(synthetic, train, holdout)
+    guess = membership_inference(synthetic, train, holdout, seed=seed)
     rows = []
     for measure, reference, statistic in (
-        ("membership_auc", 0.5, _auc),
-        ("membership_tpr_at_1_fpr", 0.01, _tpr_at_1_fpr),
+        ("membership_auc", 0.5, auc),
+        ("membership_tpr_at_1_fpr", 0.01, tpr_at_1_fpr),
     ):
 
         def value(names: Mask, statistic: Callable[[Ints, Ints], float] = statistic) -> float:
-            return statistic(*_counts(score, names))
+            return statistic(*counts(score, names))
 
-        threshold = _by_chance(value, member, seed) if judged else None
-        rows.append(_row(measure, value(member), reference, threshold=threshold))
+        threshold = by_chance(value, member, seed) if judged else None
+        interval = (guess.low, guess.high) if measure == "membership_auc" else None
+        rows.append(_row(measure, value(member), reference, threshold=threshold, interval=interval))
     return rows
-
-
-def _by_chance(
-    statistic: Callable[[Mask], float], member: Mask, seed: int, *, quantile: float = 1 - CHANCE
-) -> float:
-    """Quantile of the statistic over shuffles of which rows are called train."""
-    rng = np.random.default_rng(seed)
-    shuffled = [statistic(rng.permutation(member)) for _ in range(SHUFFLES)]
-    return float(np.quantile(shuffled, quantile))
-
-
-def _attack(
-    synthetic: npt.ArrayLike, train: npt.ArrayLike, holdout: npt.ArrayLike
-) -> tuple[Ints, Mask]:
-    """Score of each real row as its rank (equal scores share one), and whether it is of train."""
-    cosines = [closest_cosine(side, synthetic) for side in (train, holdout)]
-    _, score = np.unique(np.concatenate(cosines), return_inverse=True)
-    return score, np.arange(len(score)) < len(cosines[0])
-
-
-def _counts(score: Ints, member: Mask) -> tuple[Ints, Ints]:
-    """Members and others at each score, the lowest score first."""
-    n_scores = int(score.max()) + 1
-    inside = np.bincount(score[member], minlength=n_scores)
-    return inside, np.bincount(score[~member], minlength=n_scores)
-
-
-def _auc(inside: Ints, outside: Ints) -> float:
-    """Chance that a member scores above another row, ties half."""
-    below = np.cumsum(outside) - 0.5 * outside
-    return float(inside @ below / (inside.sum() * outside.sum()))
-
-
-def _tpr_at_1_fpr(inside: Ints, outside: Ints) -> float:
-    """Share of members above the lowest score that accuses at most 1 % of the others."""
-    accused = np.cumsum(outside[::-1]) / outside.sum()
-    caught = np.cumsum(inside[::-1]) / inside.sum()
-    return float(caught[accused <= 0.01].max(initial=0.0))
-
-
-def _ratio(distances: Doubles) -> Doubles:
-    nearest, second = distances[:, 0], distances[:, 1]
-    return np.divide(nearest, second, out=np.zeros_like(nearest), where=second > 0)
-
-
-def _equal_sizes(train: npt.ArrayLike, holdout: npt.ArrayLike, seed: int) -> tuple[Floats, Floats]:
-    members, others = unit(train), unit(holdout)
-    size = min(len(members), len(others))
-    rng = np.random.default_rng(seed)
-    if len(members) > size:
-        members = members[np.sort(rng.choice(len(members), size, replace=False))]
-    if len(others) > size:
-        others = others[np.sort(rng.choice(len(others), size, replace=False))]
-    return members, others
 
 
 def _require_rows(**sides: Sequence[str] | Floats) -> None:

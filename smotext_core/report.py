@@ -37,6 +37,11 @@ MEASURES = {
     "nndr_ratio": "nearness to one training text, compared with nearness to one holdout text",
     "membership_auc": "success of guessing which texts were used for training",
     "membership_tpr_at_1_fpr": "training texts recognised at one false alarm in a hundred",
+    "reconstruction_recall_vectors": "training vectors that the mixed vectors give away",
+    "reconstruction_recall_texts": "training vectors that the synthetic texts give away",
+    "canary_share": "planted texts of which a trace comes out",
+    "replayed_identifiers": "synthetic texts with an address or long number of a training text",
+    "replayed_names": "synthetic texts with a name that stands in training texts alone",
 }
 
 

@@ -153,6 +153,8 @@ PRIVACY_AUDIT = pl.Schema(
         "reference": pl.Float64(),  # what the holdout, which no synthetic row saw, scores
         "threshold": pl.Float64(),
         "passed": pl.Boolean(),
+        "low": pl.Float64(),  # 95 % interval of the value, null where none is computed
+        "high": pl.Float64(),
     }
 )
 

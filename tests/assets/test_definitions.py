@@ -75,7 +75,13 @@ ASSETS = {
         (RUN,),
         set(),
         {"parquet"},
-        {"synthetic_table", "decoded_texts", "labelled_texts", "embeddings"},
+        {
+            "synthetic_table",
+            "decoded_texts",
+            "labelled_texts",
+            "embeddings",
+            "interpolated_vectors",
+        },
     ),
     "dataset_card": (
         "evidence",

@@ -103,9 +103,9 @@ def card_of(texts: tuple[str, ...], labels: tuple[str, ...], **changes) -> tuple
     )
     audit = pl.DataFrame(
         [
-            ("r", None, "identical_share", 0.0, 0.0, 0.0, True),
-            ("r", labels[0], "membership_auc", 0.9, 0.5, 0.6, False),
-            ("r", None, labels[0], 0.5, None, None, None),
+            ("r", None, "identical_share", 0.0, 0.0, 0.0, True, None, None),
+            ("r", labels[0], "membership_auc", 0.9, 0.5, 0.6, False, None, None),
+            ("r", None, labels[0], 0.5, None, None, None, None, None),
         ],
         schema=PRIVACY_AUDIT,
         orient="row",
