@@ -18,6 +18,7 @@ from smotext_assets.resources import (
 from smotext_assets.runs import run_config
 from smotext_assets.storage import JSON, Store
 from smotext_assets.warehouse import refresh_warehouse
+from smotext_core.canaries import CANARY
 from smotext_core.gates import held_back, judge, red_gates
 from smotext_core.privacy import audit
 from smotext_core.report import markdown_table
@@ -149,6 +150,7 @@ def _audit(
     vectors = candidates.select(*keys, "embedding").unique(keys, keep="first", maintain_order=True)
     made = rows.join(vectors, on=keys, how="left", maintain_order="left")
     train, holdout = (real.filter(pl.col("split") == split) for split in ("train", "holdout"))
+    planted = train.filter(pl.col("document_id").str.starts_with(CANARY))
     return audit(
         run=run,
         label=real["label"][0],
@@ -158,6 +160,7 @@ def _audit(
         synthetic=made["embedding"].to_numpy(),
         train=train["embedding"].to_numpy(),
         holdout=holdout["embedding"].to_numpy(),
+        canaries=planted["text"].to_list(),
         seed=0,
     )
 

@@ -14,14 +14,14 @@ Mask = npt.NDArray[np.bool_]
 
 _EMAIL = re.compile(r"[\w.+-]+@\w[\w-]*(?:\.\w[\w-]*)+")
 _PHONE = re.compile(r"(?<![\w.])\+?\(?\d[\d ()./-]{5,18}\d(?!\w)")
-_NUMBER = re.compile(r"(?<!\w)\d{4,}(?!\w)")
+_NUMBER = re.compile(r"(?<!\w)\d{5,}(?!\w)")  # a year has four digits
 # Capitalised, and a word or a comma before it: the first word of a sentence is no name by itself.
 _NAME = re.compile(r"(?<=[^\W_][ ,])\s?([^\W\d_]*[^\W\d_]{2,})(?!\w)")
-_MIN_PHONE_DIGITS = 7
+_MIN_PHONE_DIGITS = 9  # a date has eight at most
 
 
 def identifiers(text: str) -> set[str]:
-    """E-mail addresses (lower-cased), telephone numbers (their digits), numbers of 4 digits up."""
+    """E-mail addresses (lower-cased), telephone numbers (their digits), numbers of 5 digits up."""
     found = {address.lower() for address in _EMAIL.findall(text)}
     digits = (re.sub(r"\D", "", number) for number in _PHONE.findall(text))
     found.update(number for number in digits if len(number) >= _MIN_PHONE_DIGITS)

@@ -13,7 +13,7 @@ def audit(**passed: bool | None) -> pl.DataFrame:
         for name, ok in passed.items()
     ]
     frame = pl.DataFrame(rows, schema_overrides={"threshold": pl.Float64, "passed": pl.Boolean})
-    extra = {"run": "r", "label": "rare", "reference": 0.1}
+    extra = {"run": "r", "label": "rare", "reference": 0.1, "low": None, "high": None}
     return conform(frame.with_columns(pl.lit(v).alias(k) for k, v in extra.items()), PRIVACY_AUDIT)
 
 
