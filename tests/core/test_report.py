@@ -12,8 +12,11 @@ import polars as pl
 import pytest
 from markdown_it import MarkdownIt
 
-from smotext_core.pictures import class_map, efficacy_chart, funnel
-from smotext_core.report import dataset_card, markdown_table, markdown_text, sample_table
+from smotext_core.card import dataset_card
+from smotext_core.charts import efficacy_chart, funnel
+from smotext_core.markup import markdown_text
+from smotext_core.pictures import class_map
+from smotext_core.report import markdown_table, sample_table
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT
 
 HOSTILE = (
@@ -372,7 +375,7 @@ def test_efficacy_chart_needs_an_arm_beside_real():
 
 def test_report_imports_no_heavy_library():
     code = (
-        "import sys, smotext_core.report; "
+        "import sys, smotext_core.report, smotext_core.card; "
         "print({'sklearn', 'matplotlib', 'PIL', 'torch'} & {m.split('.')[0] for m in sys.modules})"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
