@@ -40,12 +40,14 @@ def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
             pl.col("arm") == "smotext", pl.col("metric").is_in(["macro_f1", "f1"])
         ).iter_rows(named=True)
     }
-    heads = [head for head in HEADS if head in advice.columns]
+    known = [head for head in HEADS if head in advice.columns]
+    others = [name for name in advice.columns if name not in (*known, "label", "advice")]
+    heads = [*known, *others]
     rows = []
     for label, *_, advised in advice.iter_rows():
         found = [of_row.get((head, label)) for head in heads]
         rows.append(
-            ("all labels (macro-F1)" if label is None else label, *map(_interval, found), advised)
+            ("all labels (macro-F1)" if label is None else label, advised, *map(_interval, found))
         )
     n_seeds = int(evaluation["n_seeds"][0])
     return [
@@ -56,7 +58,7 @@ def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
             "difference in F1, then its 95 % bootstrap interval. Where the interval spans 0 there "
             "is no evidence of help: do not augment that label."
         ),
-        table(("label", *(_HEADS[head] for head in heads), "advice"), rows),
+        table(("label", "advice", *(_HEADS.get(head, head) for head in heads)), rows),
         picture(
             "Differences to the real rows alone, with 95 % intervals", efficacy_chart(evaluation)
         ),
@@ -82,26 +84,26 @@ def audit(privacy_audit: pl.DataFrame) -> list[Block]:
     rows = [
         (
             MEASURES.get(row["measure"], row["measure"]),
+            result(row["passed"]),
             "whole run" if row["label"] is None else row["label"],
             row["value"],
             row["reference"],
             row["threshold"],
-            result(row["passed"]),
         )
         for row in privacy_audit.iter_rows(named=True)
     ]
-    names = ("measure", "rows", "found", "expected", "limit", "result")
+    names = ("measure", "result", "rows", "found", "expected", "limit")
     chart = picture(
         "Every measure between what is expected and its limit", leakage_chart(privacy_audit)
     )
-    red = sum(row[-1] == "red" for row in rows)
-    unjudged = sum(row[-1] == "not judged" for row in rows)
+    red = sum(row[1] == "red" for row in rows)
+    unjudged = sum(row[1] == "not judged" for row in rows)
     verdict = f"{len(rows) - red - unjudged} passed, {red} red, {unjudged} not judged. "
     meaning = (
         "Red: the synthetic texts tell more about the training texts than chance allows; do not "
         "pass them on. Not judged: too few rows to tell, which is not a pass."
     )
-    return [paragraph(verdict + meaning), chart, table(names, rows, numbers=(2, 3, 4)), warning]
+    return [paragraph(verdict + meaning), chart, table(names, rows, numbers=(3, 4, 5)), warning]
 
 
 def refused(rejected: pl.DataFrame, accepted: int, examples: Mapping[str, str]) -> list[Block]:
@@ -135,7 +137,14 @@ def diversity_table(synthetic: pl.DataFrame, labelled: pl.DataFrame) -> list[Blo
             rows.append((label, most, found[0], of_real[0], found[1], of_real[1]))
     if not rows:
         return [paragraph("Not measured: no label has two texts to compare.")]
-    names = ("label", "texts", "distinct-2", "of real", "ROUGE-L", "of real texts")
+    names = (
+        "label",
+        "texts",
+        "distinct-2",
+        "distinct-2, real",
+        "ROUGE-L",
+        "ROUGE-L, real",
+    )
     return [
         paragraph(
             "Distinct-2 is the share of different word pairs: lower than that of as many real "
@@ -198,9 +207,15 @@ def verdict_lines(
         rest = f" {unjudged} could not be judged." if unjudged else ""
         lines.append(("good", f"No leak measure is red, which is no guarantee.{rest}"))
     if gates is not None and (held := _held(gates)).height:
-        overridden = held["overridden"].sum()
-        told = f"Gates held back {held.height - overridden} times"
-        lines.append(("bad", f"{told}; overridden {overridden} times."))
+        for kept, words in ((False, "Held back"), (True, "Published all the same")):
+            rows = held.filter(pl.col("overridden") == kept).select("label", "gate").rows()
+            named = [
+                f"{'the whole run' if label is None else one_line(label, 60)} ({gate})"
+                for label, gate in rows[:6]
+            ]
+            more = f" and {len(rows) - 6} more" if len(rows) > 6 else ""
+            if rows:
+                lines.append(("bad", f"{words}: {', '.join(named)}{more}."))
     return lines
 
 

@@ -94,8 +94,12 @@ def efficacy_chart(evaluation: pl.DataFrame) -> bytes:
         per_label.group_by("label").agg(size).sort("difference", "label", descending=[True, False])
     )
     labels = sorted(by_size["label"].head(MAX_LABELS).to_list())
+    found = rows["head"].unique(maintain_order=True)
+    drawn = {head: HEADS[head] for head in HEADS if head in set(found)}
+    drawn |= {head: (SOFT, "^", 0.35, head) for head in found if head not in HEADS}
     order = ("smotext", "smotext_alone", "word_edits", "smote", "oversample", "class_weight")
-    arms = [arm for arm in order if arm in set(overall["arm"])]
+    told = overall["arm"].unique(maintain_order=True).to_list()
+    arms = [arm for arm in order if arm in told] + [arm for arm in told if arm not in order]
     blocks = [(arms, overall, "arm", "macro-F1, by training rows")]
     if labels:
         blocks.append((labels, per_label, "label", "F1 of each label, with the synthetic rows"))
@@ -109,7 +113,7 @@ def efficacy_chart(evaluation: pl.DataFrame) -> bytes:
         _style(axes)
         axes.axvline(0, color=INK, linewidth=1)
         axes.grid(axis="x", color=GRID, linewidth=0.8)
-        for head, (color, marker, shift, _) in HEADS.items():
+        for head, (color, marker, shift, _) in drawn.items():
             for row in frame.filter(pl.col("head") == head).iter_rows(named=True):
                 if row[column] not in names:
                     continue
@@ -125,8 +129,7 @@ def efficacy_chart(evaluation: pl.DataFrame) -> bytes:
     panels[-1].set_xlabel("difference to the real rows alone (right of 0 is better)")
     keys = [
         panels[0].plot([], [], marker, color=color, markersize=5, label=name)[0]
-        for head, (color, marker, _, name) in HEADS.items()
-        if head in set(rows["head"])
+        for color, marker, _, name in drawn.values()
     ]
     figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False, fontsize=8.5)
     return _png(figure)
@@ -159,8 +162,9 @@ def leakage_chart(privacy_audit: pl.DataFrame) -> bytes:
         names.append(name if row["label"] is None else f"{row['label']}: {name}")
         color, marker = _JUDGED[row["passed"]]
         ends = [_place(row, row.get(end)) for end in ("low", "high")]
-        if row["passed"] is not None and None not in ends:
-            axes.plot([_cut(end) for end in ends], [y, y], color=color, linewidth=1.8)
+        known = [end for end in ends if end is not None]
+        if place is not None and len(known) == 2 and min(known) <= place <= max(known):
+            axes.plot([_cut(end) for end in known], [y, y], color=color, linewidth=1.8)
         if place is None:  # no limit: it has no place on the scale
             axes.plot(-0.9, y, marker, color=color, markerfacecolor="white", markersize=6)
             continue
@@ -169,7 +173,8 @@ def leakage_chart(privacy_audit: pl.DataFrame) -> bytes:
         fill = "white" if row["passed"] is None else color
         axes.plot(_cut(place), y, marker, color=color, markerfacecolor=fill, markersize=7)
     _categories(axes, names)
-    axes.set_xlim(-1.1, FARTHEST + 0.15)
+    farthest = max([1.8, *(_cut(place) for place, _ in shown)])
+    axes.set_xlim(-1.1, farthest + 0.15)
     axes.set_xticks([0, 1], ["as expected", "limit"])
     axes.set_xlabel("right of the limit: more than chance allows")
     keys = [
@@ -194,7 +199,8 @@ def _place(row: Mapping[str, Any], value: float | None) -> float | None:
         return None
     room = limit - expected
     place = (value - expected) / room if abs(room) > 1e-12 else math.nan
-    if row["passed"] is not None and value == row["value"] and (place <= 1) != row["passed"]:
+    odd = math.isnan(place) or (place <= 1) != row["passed"]
+    if odd and row["passed"] is not None and value == row["value"]:
         # nothing is allowed, or more is expected than is allowed: the scale has no unit
         return 0.0 if row["passed"] else 2 * FARTHEST
     return place if math.isfinite(place) else None

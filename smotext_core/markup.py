@@ -219,7 +219,7 @@ table{border-collapse:collapse;width:100%;font-size:.9rem;line-height:1.45}
 th,td{text-align:left;vertical-align:top;padding:.55rem .9rem;
 border-bottom:1px solid var(--line);overflow-wrap:anywhere;min-width:5rem;max-width:22rem}
 th{font-weight:600;color:var(--soft);white-space:nowrap;overflow-wrap:normal}
-tbody tr:last-child td{border-bottom:0}td:first-child{font-weight:500;min-width:8rem}
+tbody tr:last-child td{border-bottom:0}td:first-child{font-weight:500;min-width:11.5rem}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .helps,.passed,.augment{color:var(--good);font-weight:600}
 .hurts,.red{color:var(--bad);font-weight:600}
@@ -227,7 +227,7 @@ article{background:var(--card);border:1px solid var(--line);border-radius:10px;
 padding:1rem 1.15rem;margin:0 0 1rem}
 article header{display:flex;flex-wrap:wrap;gap:.2rem 1rem;justify-content:space-between;
 font-size:.85rem;color:var(--soft)}
-article header b{color:var(--blue)}
+article header>*{min-width:0;overflow-wrap:anywhere}article header b{color:var(--blue)}
 article p{overflow-wrap:anywhere}
 .made{margin:.4rem 0 1rem;font-size:1.05rem}
 .parents{display:grid;grid-template-columns:repeat(auto-fit,minmax(14rem,1fr));gap:1rem 1.5rem}
@@ -244,6 +244,7 @@ pre{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-r
 padding:.8rem 1rem;font:13.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 @media(max-width:40rem){body{font-size:16px}.top{padding-top:1.75rem}h1{font-size:1.9rem}
 .facts{grid-template-columns:repeat(2,1fr)}section{padding:1.5rem 0}
-table{width:max-content;min-width:100%}td,th{max-width:15rem}}
+table{width:max-content;min-width:100%}td,th{max-width:15rem}td:first-child{min-width:6rem;
+max-width:10rem}}
 @media print{section{break-inside:auto}article,img{break-inside:avoid}}
 """
