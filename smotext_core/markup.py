@@ -244,7 +244,7 @@ pre{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-r
 padding:.8rem 1rem;font:13.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 @media(max-width:40rem){body{font-size:16px}.top{padding-top:1.75rem}h1{font-size:1.9rem}
 .facts{grid-template-columns:repeat(2,1fr)}section{padding:1.5rem 0}
-table{width:max-content;min-width:100%}td,th{max-width:15rem}td:first-child{min-width:6rem;
+table{width:max-content;min-width:100%}td,th{max-width:15rem}.n{min-width:3.5rem}td:first-child{min-width:6rem;
 max-width:10rem}}
 @media print{section{break-inside:auto}article,img{break-inside:avoid}}
 """

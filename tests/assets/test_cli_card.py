@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.assets.conftest import Home, copy_of
@@ -29,6 +30,14 @@ def test_card_makes_a_card_that_is_not_there(
     home.store.delete_bytes("dataset_card")
     assert home.main("card", "r1", "--out", str(tmp_path / "new.md")) == 0
     assert (tmp_path / "new.md").read_bytes() == before
+    gate = {"run": "r1", "label": "medicine", "gate": "leak", "value": 0.7, "limit": 0.6}
+    frame = pl.DataFrame([{**gate, "passed": False, "overridden": True}])
+    home.store.write("gates", frame, {"run": "r1"})
+    home.store.delete_bytes("dataset_card")
+    assert home.main("card", "r1", "--out", str(tmp_path / "gates.md")) == 0
+    told = (tmp_path / "gates.md").read_text()
+    assert "Published all the same: medicine (leak)." in told
+    assert "Published all the same" not in before.decode()
     home.store.delete_bytes("dataset_card")
     home.store.delete("evaluation", {"run": "r1"})
     capfd.readouterr()
