@@ -18,6 +18,7 @@ from rich.text import Text
 
 from smotext_assets.automation import root_cause, unfinished_runs
 from smotext_assets.cli_audit import add_audit, audit_command
+from smotext_assets.cli_card import add_card, card_command
 from smotext_assets.cli_evidence import add_evaluate, evaluate_command
 from smotext_assets.cli_pairs import add_pair_options, pair_options
 from smotext_assets.cli_train import add_train_generator, train_generator_command
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_forget(commands.add_parser("forget", help="remove texts and all that descends from them"))
     add_evaluate(commands.add_parser("evaluate", help="does a run help a classifier"))
     add_audit(commands.add_parser("audit", help="does a table of synthetic texts leak"))
+    add_card(commands.add_parser("card", help="where the card of a run is, or a copy of it"))
     train = "a generator of any encoder and any causal language model"
     add_train_generator(commands.add_parser("train-generator", help=train))
     given = parser.parse_args(arguments)
@@ -92,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 open_bytes=found["store"].open_bytes,
                 console=Console(),
             )
+        if given.command == "card":
+            return card_command(given, **_of_run(given.run, "dataset_card"))
         return _run(given)
     except KeyboardInterrupt:
         how = " with --run KEY" if given.command == "run" else ""
@@ -139,16 +143,20 @@ def _forget(ids: Sequence[str]) -> int:
 
 
 def _evaluate(given: argparse.Namespace) -> int:
+    return evaluate_command(given, **_of_run(given.run, "evaluation"))
+
+
+def _of_run(run: str, asset: str) -> dict[str, Any]:
+    """The store, the console, and what materialises one asset of a run that is there."""
     console, instance, found = _console(), dagster_instance(), resources()
     found["generator"] = GeneratorResource(**found["generator"].model_dump())
 
     def materialize(config: Mapping[str, Any]) -> Mapping[str, str]:
-        instance.add_dynamic_partitions(str(run_partitions.name), [given.run])
-        graph = _Graph(instance, found, {"evaluation": config}, console)
-        return graph.materialize(["evaluation"], partition_key=given.run)
+        instance.add_dynamic_partitions(str(run_partitions.name), [run])
+        graph = _Graph(instance, found, {asset: config} if config else {}, console)
+        return graph.materialize([asset], partition_key=run)
 
-    store = found["store"].open()
-    return evaluate_command(given, store=store, materialize=materialize, console=Console())
+    return {"store": found["store"].open(), "materialize": materialize, "console": Console()}
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smotext_core.corpora import read_corpus
-from smotext_core.report import MEASURES
+from smotext_core.privacy import MEASURES
 from smotext_core.table_audit import audit_table
 
 if TYPE_CHECKING:

@@ -17,16 +17,16 @@ from smotext_assets.resources import (
     with_vectors,
 )
 from smotext_assets.runs import frozen_run
-from smotext_assets.storage import JSON
+from smotext_assets.storage import JSON, Store
 from smotext_assets.warehouse import refresh_warehouse
 from smotext_core.canaries import CANARY
+from smotext_core.card import dataset_card as build_card
 from smotext_core.embedding import read_embedder
 from smotext_core.evaluation import ARMS, evaluate, verdicts
 from smotext_core.filters import shortfall
 from smotext_core.pictures import class_map
-from smotext_core.privacy import audit
-from smotext_core.report import MEASURES, markdown_table
-from smotext_core.report import dataset_card as build_card
+from smotext_core.privacy import MEASURES, audit
+from smotext_core.report import markdown_table
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT, REJECTED_TEXTS, SYNTHETIC_TEXTS
 
 # A run's evidence is of all its labels.
@@ -308,6 +308,8 @@ def dataset_card(
             privacy_audit=privacy_audit.read(run=run),
             pictures=pictures,
             notice=notice(tables, run),
+            examples=_examples(rejected),
+            gates=_gates(tables, run),
             generator={
                 "name": frozen["generator"],
                 "licence": generator.licence,
@@ -325,6 +327,21 @@ def dataset_card(
         for_each_partition(context, make)
     finally:  # evaluation and privacy_audit are tables of the warehouse too
         refresh_warehouse(tables, warehouse.file)
+
+
+def _gates(tables: Store, run: str) -> pl.DataFrame | None:
+    """The run's gates; None where none were judged."""
+    if not any(at["run"] == run for at in tables.partitions("gates")):
+        return None
+    return tables.read_all("gates", {"run": run})
+
+
+def _examples(rejected: pl.DataFrame) -> dict[str, str]:
+    """Of each reason the first text by sample and candidate."""
+    first = rejected.sort("sample_id", "candidate", "text").unique(
+        "reason", keep="first", maintain_order=True
+    )
+    return dict(first.select("reason", "text").iter_rows())
 
 
 @dg.asset_check(asset=privacy_audit)

@@ -85,7 +85,7 @@ def picture(alt: str, png: bytes) -> Block:
 def table(
     names: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Sequence[int] = ()
 ) -> Block:
-    """Rows under names, columns in `numbers` flush right; on a telephone every row stacks."""
+    """Rows under names, columns in `numbers` flush right; on a telephone it scrolls sideways."""
 
     def cells(row: Sequence[Any], tag: str) -> str:
         parts = []
@@ -137,14 +137,32 @@ def one_line(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def page(title: str, subtitle: str, *, facts: Sequence[tuple[str, str]], body: str) -> str:
-    """A whole HTML page around `body`, which is HTML already; `facts` are (figure, name)."""
+def page(
+    title: str,
+    subtitle: str,
+    *,
+    facts: Sequence[tuple[str, str]],
+    body: str,
+    verdict: Sequence[tuple[str, str]] = (),
+) -> str:
+    """A whole HTML page around `body`, which is HTML already.
+
+    `facts` are (figure, name), `verdict` sentences with their tone: "good", "bad" or "open".
+    """
+    lines = "".join(
+        f'<li class="{tone}" dir="auto">{html.escape(line)}</li>' for tone, line in verdict
+    )
     items = "".join(
         f"<li><b>{html.escape(figure)}</b>{html.escape(name)}</li>" for figure, name in facts
     )
     subtitle = html.escape(one_line(subtitle, 80))
     return _PAGE.format(
-        title=html.escape(title), subtitle=subtitle, css=_CSS, facts=items, body=body
+        title=html.escape(title),
+        subtitle=subtitle,
+        css=_CSS,
+        verdict=f'<ul class="verdict">{lines}</ul>' if lines else "",
+        facts=items,
+        body=body,
     )
 
 
@@ -160,6 +178,7 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <header class="top"><p>dataset card</p><h1>{title}</h1><p dir="auto">{subtitle}</p>
+{verdict}
 <ul class="facts">{facts}</ul></header>
 <main>
 {body}
@@ -169,10 +188,8 @@ _PAGE = """<!doctype html>
 """
 
 _CSS = """
-:root{color-scheme:light dark;--ink:#1d2126;--soft:#5c6670;--line:#dfe3e8;--page:#fbfbfa;
---card:#fff;--blue:#0067a3;--good:#00664d;--bad:#b03a00}
-@media(prefers-color-scheme:dark){:root{--ink:#e7e9ec;--soft:#a3acb6;--line:#353b43;
---page:#15181c;--card:#1d2126;--blue:#6cb8ee;--good:#4fcfa8;--bad:#ff9a66}}
+:root{color-scheme:light;--ink:#1f2937;--soft:#55616e;--line:#dde3e9;--page:#f6f7f9;
+--card:#fff;--blue:#1f5f8b;--good:#1a6b50;--bad:#a63c0f;--open:#6b6f76}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);
 font:17px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif}
@@ -182,17 +199,27 @@ h1{font-size:2.3rem;line-height:1.15;margin:.1rem 0 .2rem;letter-spacing:-.02em}
 h2{font-size:1.4rem;line-height:1.25;margin:0 0 .8rem;letter-spacing:-.01em}
 section{padding:2rem 0;border-top:1px solid var(--line)}
 section>p{max-width:42rem;margin:0 0 1rem}
+.verdict{list-style:none;margin:1.4rem 0 0;padding:.3rem 1.1rem;background:var(--card);
+border:1px solid var(--line);border-radius:12px}
+.verdict li{padding:.6rem 0 .6rem 1.9rem;position:relative;font-size:1.05rem;line-height:1.45;
+overflow-wrap:anywhere}.verdict li+li{border-top:1px solid var(--line)}
+.verdict li::before{position:absolute;left:.1rem;font-weight:700}
+.verdict .good::before{content:"\\2713";color:var(--good)}
+.verdict .bad::before{content:"\\2715";color:var(--bad)}
+.verdict .open::before{content:"?";color:var(--open)}
 .facts{list-style:none;display:grid;grid-template-columns:repeat(4,1fr);gap:.75rem;
 padding:0;margin:1.75rem 0 2.25rem}
 .facts li{background:var(--card);border:1px solid var(--line);border-radius:10px;
 padding:.75rem .9rem;color:var(--soft);font-size:.85rem;line-height:1.35}
 .facts b{display:block;font-size:1.5rem;line-height:1.3;color:var(--ink);
 font-variant-numeric:tabular-nums}
-.table{overflow-x:auto;margin:0 0 1.25rem}
+.table{overflow-x:auto;margin:0 0 1.25rem;background:var(--card);border:1px solid var(--line);
+border-radius:12px}
 table{border-collapse:collapse;width:100%;font-size:.9rem;line-height:1.45}
-th,td{text-align:left;vertical-align:top;padding:.5rem .9rem .5rem 0;
-border-bottom:1px solid var(--line);overflow-wrap:break-word;min-width:4.5rem;max-width:22rem}
-th{font-weight:600;color:var(--soft);white-space:nowrap}
+th,td{text-align:left;vertical-align:top;padding:.55rem .9rem;
+border-bottom:1px solid var(--line);overflow-wrap:anywhere;min-width:5rem;max-width:22rem}
+th{font-weight:600;color:var(--soft);white-space:nowrap;overflow-wrap:normal}
+tbody tr:last-child td{border-bottom:0}td:first-child{font-weight:500;min-width:11.5rem}
 .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .helps,.passed,.augment{color:var(--good);font-weight:600}
 .hurts,.red{color:var(--bad);font-weight:600}
@@ -200,7 +227,7 @@ article{background:var(--card);border:1px solid var(--line);border-radius:10px;
 padding:1rem 1.15rem;margin:0 0 1rem}
 article header{display:flex;flex-wrap:wrap;gap:.2rem 1rem;justify-content:space-between;
 font-size:.85rem;color:var(--soft)}
-article header b{color:var(--blue)}
+article header>*{min-width:0;overflow-wrap:anywhere}article header b{color:var(--blue)}
 article p{overflow-wrap:anywhere}
 .made{margin:.4rem 0 1rem;font-size:1.05rem}
 .parents{display:grid;grid-template-columns:repeat(auto-fit,minmax(14rem,1fr));gap:1rem 1.5rem}
@@ -217,10 +244,7 @@ pre{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-r
 padding:.8rem 1rem;font:13.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 @media(max-width:40rem){body{font-size:16px}.top{padding-top:1.75rem}h1{font-size:1.9rem}
 .facts{grid-template-columns:repeat(2,1fr)}section{padding:1.5rem 0}
-thead{display:none}tr{display:block;padding:.55rem 0;border-bottom:1px solid var(--line)}
-td,td.n{display:flex;gap:.8rem;border:0;padding:.12rem 0;max-width:none;text-align:left;
-white-space:normal;overflow-wrap:anywhere}
-td:first-child{font-weight:600}td:not(:first-child)::before{content:attr(data-name);
-flex:0 0 7rem;color:var(--soft);font-weight:400}td[data-name=""]::before{display:none}}
+table{width:max-content;min-width:100%}td,th{max-width:15rem}.n{min-width:3.5rem}td:first-child{min-width:6rem;
+max-width:10rem}}
 @media print{section{break-inside:auto}article,img{break-inside:avoid}}
 """

@@ -1,4 +1,4 @@
-"""Pictures for the dataset card: PNG bytes, the same for the same input.
+"""Maps of a class, and how all pictures are drawn: PNG bytes, the same for the same input.
 
 Sized for a telephone: 5.2 inches wide, so that 9-point letters stay readable at 350 pixels.
 Colours are those of Okabe and Ito, which colour-blind readers tell apart.
@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
-
-from smotext_core.filters import SURPLUS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,12 +22,7 @@ WIDTH = 5.2  # inches
 DPI = 170
 INK, SOFT, GRID = "#222222", "#6b6b6b", "#e4e4e4"
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#b9b9b9"
-MAX_REAL, MAX_SYNTHETIC, MAX_LABELS = 1500, 500, 24
-HEADS = {  # color, marker, shift, name
-    "embedding": (BLUE, "o", -0.2, "on embeddings"),
-    "tfidf": (ORANGE, "D", 0.0, "on TF-IDF"),
-    "other_encoder": (GREEN, "s", 0.2, "on another encoder"),
-}
+MAX_REAL, MAX_SYNTHETIC = 1500, 500
 
 
 def class_map(
@@ -111,105 +103,6 @@ def class_map(
     axes.spines[:].set_color(GRID)
     _title(axes, title)
     _legend(figure, axes)
-    return _png(figure)
-
-
-def funnel(rejected: Mapping[str, int], *, accepted: int) -> bytes:
-    """What became of the decoded texts: those each filter refused, in the mapping's order.
-
-    Raises:
-        ValueError: a negative count.
-    """
-    if accepted < 0 or any(count < 0 for count in rejected.values()):
-        raise ValueError(f"counts must not be negative, got {accepted} and {dict(rejected)}")
-    total = accepted + sum(rejected.values())
-    names = ["decoded", *rejected, "accepted"]
-    widths = [total, *rejected.values(), accepted]
-    left, remaining = [0], total
-    for count in rejected.values():
-        remaining -= count
-        left.append(remaining)
-    left.append(0)
-
-    figure = _figure(0.3 + 0.3 * len(names))
-    axes = figure.add_subplot()
-    colors = [GREY, *(GREY if name in SURPLUS else ORANGE for name in rejected), BLUE]
-    axes.barh(range(len(names)), widths, left=left, color=colors, height=0.66)
-    for row, (start, width) in enumerate(zip(left, widths, strict=True)):
-        share = f"  ({width / total:.0%})" if total and row else ""
-        room_right = start + width < 0.72 * max(total, 1)
-        right = room_right or row == 0  # the first bar is the widest: its number stands inside
-        axes.annotate(
-            f"{width:,}{share}",
-            (start + width if room_right else start, row),
-            xytext=(4 if right else -4, 0),
-            textcoords="offset points",
-            ha="left" if right else "right",
-            va="center",
-            color=INK,
-            fontsize=8,
-        )
-    _categories(axes, names)
-    axes.set_xlim(0, max(total, 1))
-    axes.set_xticks([])
-    axes.spines["bottom"].set_visible(False)
-    return _png(figure)
-
-
-def efficacy_chart(evaluation: pl.DataFrame) -> bytes:
-    """Differences to the real rows alone, with their 95 % intervals, from an EVALUATION frame.
-
-    Macro-F1 of every arm above, F1 per label of the arm "smotext" below; of many labels those
-    with the largest differences.
-
-    Raises:
-        ValueError: no differences in `evaluation`.
-    """
-    rows = evaluation.filter(pl.col("difference").is_not_null())
-    overall = rows.filter(pl.col("metric") == "macro_f1")
-    if overall.is_empty():
-        raise ValueError("an efficacy chart needs macro_f1 rows of an arm other than 'real'")
-    per_label = rows.filter(pl.col("metric") == "f1", pl.col("arm") == "smotext")
-    size = pl.col("difference").abs().max()
-    by_size = (
-        per_label.group_by("label").agg(size).sort("difference", "label", descending=[True, False])
-    )
-    labels = sorted(by_size["label"].head(MAX_LABELS).to_list())
-    order = ("smotext", "smotext_alone", "word_edits", "smote", "oversample", "class_weight")
-    arms = [arm for arm in order if arm in set(overall["arm"])]
-    blocks = [(arms, overall, "arm", "macro-F1, by training rows")]
-    if labels:
-        blocks.append((labels, per_label, "label", "F1 of each label, with the synthetic rows"))
-
-    heights = [len(names) for names, *_ in blocks]
-    figure = _figure(0.9 + 0.3 * sum(heights) + 0.35 * len(blocks))
-    panels = figure.subplots(
-        len(blocks), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights}
-    )[:, 0]
-    for axes, (names, frame, column, heading) in zip(panels, blocks, strict=True):
-        _style(axes)
-        axes.axvline(0, color=INK, linewidth=1)
-        axes.grid(axis="x", color=GRID, linewidth=0.8)
-        for head, (color, marker, shift, _) in HEADS.items():
-            for row in frame.filter(pl.col("head") == head).iter_rows(named=True):
-                if row[column] not in names:
-                    continue
-                y = names.index(row[column]) + shift
-                axes.plot([row["low"], row["high"]], [y, y], color=color, linewidth=1.8)
-                # filled where there is a verdict
-                fill = "white" if row["verdict"] == "no evidence" else color
-                axes.plot(
-                    row["difference"], y, marker, color=color, markerfacecolor=fill, markersize=5
-                )
-        _categories(axes, names)
-        _title(axes, heading, size=9)
-    panels[-1].set_xlabel("difference to the real rows alone (right of 0 is better)")
-    keys = [
-        panels[0].plot([], [], marker, color=color, markersize=5, label=name)[0]
-        for head, (color, marker, _, name) in HEADS.items()
-        if head in set(rows["head"])
-    ]
-    figure.legend(handles=keys, loc="outside upper center", ncols=3, frameon=False, fontsize=8.5)
     return _png(figure)
 
 

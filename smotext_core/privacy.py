@@ -40,6 +40,20 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Row = dict[str, str | float | bool | None]
 
+MEASURES = {
+    "identical_share": "synthetic texts that are a training text word for word",
+    "copied_run_share": "synthetic texts with a long run of a training text's words",
+    "dcr_train_share": "synthetic texts nearer to a training text than to a holdout text",
+    "nndr_ratio": "nearness to one training text, compared with nearness to one holdout text",
+    "membership_auc": "success of guessing which texts were used for training",
+    "membership_tpr_at_1_fpr": "training texts recognised at one false alarm in a hundred",
+    "reconstruction_recall_vectors": "training vectors that the mixed vectors give away",
+    "reconstruction_recall_texts": "training vectors that the synthetic texts give away",
+    "canary_share": "planted texts of which a trace comes out",
+    "replayed_identifiers": "synthetic texts with an address or long number of a training text",
+    "replayed_names": "synthetic texts with a name that stands in training texts alone",
+}
+
 MIN_HOLDOUT = 20  # rows; below it chance alone moves every comparison too far to judge by
 MIN_COPIED_WORDS = 9  # the same run length at which the filters refuse a text
 _NEIGHBOURS = 32  # a random half of these holds two or more, but for about 1 in 10^8

@@ -12,8 +12,12 @@ import polars as pl
 import pytest
 from markdown_it import MarkdownIt
 
-from smotext_core.pictures import class_map, efficacy_chart, funnel
-from smotext_core.report import dataset_card, markdown_table, markdown_text, sample_table
+from smotext_core.card import dataset_card
+from smotext_core.charts import _place, efficacy_chart, funnel, leakage_chart
+from smotext_core.diversity import diversity
+from smotext_core.markup import markdown_text
+from smotext_core.pictures import class_map
+from smotext_core.report import markdown_table, sample_table
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT
 
 HOSTILE = (
@@ -311,6 +315,11 @@ def test_dataset_card_names_the_command_with_its_options(config, command):
         assert f"{line} --" not in document  # nothing after it
 
 
+def audit_of(*rows: tuple) -> pl.DataFrame:
+    given = [("r", None, *row, None, None) for row in rows]
+    return pl.DataFrame(given, schema=PRIVACY_AUDIT, orient="row")
+
+
 def picture_of(name: str, label: str) -> bytes:
     rng = np.random.default_rng(0)
     real = rng.normal(size=(300, 8))
@@ -319,10 +328,12 @@ def picture_of(name: str, label: str) -> bytes:
         return class_map(real, (real[:-1] + real[1:]) / 2, parents=pairs, title=label)
     if name == "funnel":
         return funnel({"too short": 10, label: 5, "none": 0}, accepted=20)
+    if name == "leakage_chart":
+        return leakage_chart(audit_of((label, 0.9, 0.5, 0.6, False), ("x", 0.1, 0.5, None, None)))
     return efficacy_chart(evaluation_of("plain", label))
 
 
-@pytest.mark.parametrize("name", ["class_map", "funnel", "efficacy_chart"])
+@pytest.mark.parametrize("name", ["class_map", "funnel", "efficacy_chart", "leakage_chart"])
 def test_pictures_are_small_and_the_same_twice(name):
     from PIL import Image
 
@@ -372,8 +383,92 @@ def test_efficacy_chart_needs_an_arm_beside_real():
 
 def test_report_imports_no_heavy_library():
     code = (
-        "import sys, smotext_core.report; "
+        "import sys, smotext_core.report, smotext_core.card; "
         "print({'sklearn', 'matplotlib', 'PIL', 'torch'} & {m.split('.')[0] for m in sys.modules})"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_leakage_chart_tells_outcomes_apart():
+    charts = {
+        leakage_chart(audit_of(row))
+        for row in (
+            ("m", 0.4, 0.5, 0.6, True),
+            ("m", 0.55, 0.5, 0.6, True),
+            ("m", 0.7, 0.5, 0.6, False),
+            ("m", 9.0, 0.5, 0.6, False),  # off the scale
+            ("m", 0.7, 0.5, None, None),
+            ("m", None, None, None, None),
+        )
+    }
+    assert len(charts) == 5  # the last two look alike: neither has a place
+    same = leakage_chart(audit_of(("m", 0.0, 0.0, 0.0, True)))  # no room between expected and limit
+    assert same == leakage_chart(audit_of(("m", 0.5, 0.5, 0.6, True)))
+    with pytest.raises(ValueError, match="at least one row"):
+        leakage_chart(PRIVACY_AUDIT.to_frame())
+
+
+@pytest.mark.parametrize(
+    ("value", "reference", "limit", "passed", "place"),
+    [
+        (0.55, 0.5, 0.6, True, 0.5),
+        (0.92, 0.94, 0.90, True, 0.5),  # low is bad
+        (0.88, 0.94, 0.90, False, 1.5),
+        (0.0, 0.0, 0.0, True, 0.0),
+        (0.2, 0.0, 0.0, False, 6.0),
+        (0.05, 0.02, 0.0, False, 6.0),  # the holdout itself is over the limit
+        (0.5, 0.5, None, None, None),
+    ],
+)
+def test_a_measure_stands_between_expected_and_limit(value, reference, limit, passed, place):
+    row = {"value": value, "reference": reference, "threshold": limit, "passed": passed}
+    assert _place(row, value) == (place if place is None else pytest.approx(place))
+
+
+def test_dataset_card_leads_with_its_verdict_and_shows_examples():
+    gates = pl.DataFrame(
+        {
+            "run": "r",
+            "label": ["<b>x</b>", "y", "z"],
+            "gate": ["leak", "help", "leak"],
+            "value": [0.7, -0.1, 0.1],
+            "limit": [0.6, 0.0, 0.6],
+            "passed": [False, False, True],
+            "published_anyway": ["<i>known", None, None],
+        }
+    )
+    examples = {"too short": "<i>so short"}
+    page, markdown = card_of(("a text", "b text"), ("x", "y"), gates=gates, examples=examples)
+    text = Elements(page).text
+    assert "It helps" in text.split("What this is")[0]
+    assert "1 of 3 leak measures are red" in text.split("What this is")[0]
+    assert "Held back: y (help)." in text
+    assert "Published all the same: <b>x</b> (leak)." in text
+    assert "published all the same: <i>known" in text
+    assert "<i>so short" in text
+    assert "&#60;i&#62;so short" in markdown
+    passed = card_of(("a text", "b text"), ("x", "y"), gates=gates.tail(1))
+    assert passed == card_of(("a text", "b text"), ("x", "y"))
+    assert "Held back" not in passed[0]
+
+
+def test_dataset_card_shows_arms_and_heads_it_does_not_know():
+    frame = evaluation_of("x", "y")
+    new = frame.with_columns(pl.col("head").replace("tfidf", "transformer"))
+    assert efficacy_chart(new) != efficacy_chart(frame)
+    more = frame.vstack(
+        frame.filter(pl.col("arm") == "smotext", pl.col("label").is_null()).with_columns(
+            arm=pl.lit("another")
+        )
+    )
+    assert efficacy_chart(more) != efficacy_chart(frame)
+
+
+def test_diversity_by_hand():
+    # pairs: a b, b c | a b, b d: three different of four; common "a b" of three words each
+    assert diversity(["a b c", "a b d"]) == (pytest.approx(3 / 4), pytest.approx(2 / 3))
+    assert diversity(["a b", "c d"]) == (1.0, 0.0)
+    assert diversity(["same words here"] * 5) == (pytest.approx(1 / 5), 1.0)
+    assert diversity(["one", "a b c"]) is None
+    assert diversity([]) is None
