@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from smotext_assets.generator import generator_in_use, load_in_use
+from smotext_assets.generator import InUse, generator_in_use, load_in_use
 from smotext_assets.partitions import for_each_partition, label_by_run
 from smotext_assets.resources import (
     GeneratorResource,
@@ -15,9 +15,14 @@ from smotext_assets.resources import (
     column_schema,
 )
 from smotext_assets.runs import run_config
-from smotext_assets.storage import JSON
+from smotext_assets.storage import JSON, Store
+from smotext_core.calibration import (
+    MIN_ROUND_TRIP_ROWS,
+    calibrate_round_trip,
+    calibration_texts,
+)
 from smotext_core.report import markdown_table
-from smotext_core.schemas import conform, decoded_schema
+from smotext_core.schemas import CALIBRATION, conform, decoded_schema
 from smotext_core.streams import sample_seeds
 
 BATCH = 256  # vectors decoded before they are kept: what a kill costs, a minute of one CPU core
@@ -30,6 +35,12 @@ class DecodedTextsConfig(dg.Config):
         default=8, ge=1, description="Texts decoded per vector; the filters keep the closest."
     )
     temperature: float = Field(default=0.5, gt=0, description="Of the sampled candidates.")
+    calibration_texts: int = Field(
+        default=96,
+        ge=0,
+        description="Held-out texts decoded from their own vectors, once a run: what they score is "
+        "the filters' least round-trip cosine. 0: the filters take a fixed one.",
+    )
 
 
 @dg.asset(
@@ -46,6 +57,7 @@ def decoded_texts(
     config: DecodedTextsConfig,
     class_pairs: Table,
     interpolated_vectors: Table,
+    labelled_texts: Table,
     generator: GeneratorResource,
     store: StoreResource,
     progress: Progress,
@@ -53,6 +65,7 @@ def decoded_texts(
     """One row per candidate text of a sample, with its cosine to the vector it was decoded from.
 
     The candidate is embedded again to tell; that vector is kept for the filters, in the store.
+    The table `calibration` has a row a run: what held-out texts score by the same decoding.
     """
     tables = store.open()
     used = generator_in_use(tables, generator)
@@ -74,6 +87,8 @@ def decoded_texts(
                 f"{frozen['generator_fingerprint']!r}, is {used.fingerprint!r}: start a run with "
                 "another key"
             )
+        if vectors.height:
+            _calibrate(context, config, run, labelled_texts, tables, generator, used, progress)
         inputs: dict[str, JSON] = {
             "vectors": interpolated_vectors.sha256(label=label, run=run),
             "generator": used.fingerprint,
@@ -142,6 +157,51 @@ def decoded_texts(
         }
 
     for_each_partition(context, make)
+
+
+def _calibrate(
+    context: dg.AssetExecutionContext,
+    config: DecodedTextsConfig,
+    run: str,
+    labelled_texts: Table,
+    tables: Store,
+    generator: GeneratorResource,
+    used: InUse,
+    progress: Progress,
+) -> None:
+    """Write the run's row of `calibration`, once; labels of the run share it."""
+    frozen = run_config(tables, run)
+
+    def measure() -> tuple[pl.DataFrame, dict[str, JSON]]:
+        texts = calibration_texts(labelled_texts.read(), n=config.calibration_texts)
+        if texts.height < MIN_ROUND_TRIP_ROWS:
+            return CALIBRATION.to_frame(), {}
+        decoder = load_in_use(tables, generator, used)
+        with progress.track(context, "calibrating the filters", texts.height) as done:
+            vectors = decoder.encode(texts["text"].to_list())
+            numbers = np.arange(texts.height)
+            found = decoder.decode_candidates(
+                vectors,
+                seeds=sample_seeds(numbers, seed=0, label="calibration").tolist(),
+                n_candidates=config.n_candidates,
+                temperature=config.temperature,
+                progress=done,
+            )
+        documents, labels = texts["document_id"].to_list(), texts["label"].to_list()
+        return calibrate_round_trip(found, vectors, documents, labels), {}
+
+    tables.write_once(
+        "calibration",
+        {"run": run},
+        inputs={
+            "corpus": frozen["corpus_sha256"],
+            "generator": used.fingerprint,
+            "n_candidates": config.n_candidates,
+            "temperature": config.temperature,
+            "calibration_texts": config.calibration_texts,
+        },
+        make=measure,
+    )
 
 
 def _mean(frame: pl.DataFrame) -> float:

@@ -15,17 +15,24 @@ from smotext_assets.resources import (
     with_vectors,
 )
 from smotext_assets.runs import frozen_run
-from smotext_core.filters import accept, fit_label_classifier, shortfall
+from smotext_assets.storage import JSON, Store
+from smotext_core.calibration import calibrate_labels, threshold_of
+from smotext_core.filters import accept, shortfall
+from smotext_core.label_classifier import fit_label_classifier
 from smotext_core.pictures import class_map
 from smotext_core.report import markdown_table, sample_table
-from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.schemas import CALIBRATION, REJECTED_TEXTS, SYNTHETIC_TEXTS
+
+FIXED_ROUND_TRIP = 0.3  # where no held-out texts can tell
 
 
 class SyntheticTextsConfig(dg.Config):
     """What a candidate must pass."""
 
-    min_round_trip: float = Field(
-        default=0.3, description="Least cosine of the re-embedded text to its vector."
+    min_round_trip: float | None = Field(
+        default=None,
+        description="Least cosine of the re-embedded text to its vector. Null: what 95 of 100 "
+        f"held-out texts reach by the run's decoding; {FIXED_ROUND_TRIP} where they are too few.",
     )
     max_copied_words: int = Field(
         default=9, description="A run of so many words shared with a real text is a copy."
@@ -41,6 +48,12 @@ class SyntheticTextsConfig(dg.Config):
         default=True,
         description="Refuse texts to which a classifier of the real train texts gives another "
         "label.",
+    )
+    min_label_confidence: float | None = Field(
+        default=None,
+        description="What that classifier must give the label at least. Null: what nine in ten of "
+        "the label's texts reach that it did not see, and one in twenty others at most; where "
+        "they are too few, no other label may be likelier.",
     )
 
 
@@ -74,6 +87,8 @@ def synthetic_texts(
         train["embedding"].to_numpy(), train["label"].to_list(), seed=0
     )
 
+    confidences = _label_calibration(tables, config, train, labelled_texts.sha256(), vectors)
+
     def make(label: str, run: str) -> dict[str, object]:
         frozen = frozen_run(
             tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
@@ -83,6 +98,13 @@ def synthetic_texts(
         candidates = decoded_texts.read(label=label, run=run)
         real = of_label(corpus, label)
         partition = {"label": label, "run": run}
+        calibration = tables.read_all("calibration", {"run": run}, schema=CALIBRATION)
+        options = config.model_dump()
+        if config.min_round_trip is None:
+            found = threshold_of(calibration)
+            options["min_round_trip"] = FIXED_ROUND_TRIP if found is None else found
+        if config.min_label_confidence is None:
+            options["min_label_confidence"] = threshold_of(confidences, real["label"][0])
 
         def choose() -> tuple[pl.DataFrame, dict[str, str | None]]:
             if candidates.is_empty():
@@ -102,7 +124,7 @@ def synthetic_texts(
                     real_embeddings=corpus["embedding"].to_numpy(),
                     classifier=classifier,
                     n_wanted=wanted,
-                    **config.model_dump(),
+                    **options,
                 )
             tables.write("rejected_texts", rejected, partition)
             return accepted, {"shortfall": shortfall(wanted, accepted, rejected)}
@@ -117,7 +139,7 @@ def synthetic_texts(
                 "vectors": vectors,
                 "generator": frozen["generator_fingerprint"],
                 "wanted": wanted,
-                **config.model_dump(),
+                **options,
             },
             make=choose,
         )
@@ -128,12 +150,42 @@ def synthetic_texts(
             "dagster/uri": f"{tables.root}/{manifest.path}",
             "wanted": wanted,
             "shortfall": str(manifest.metadata["shortfall"] or "none"),
+            "calibration": dg.MetadataValue.md(
+                markdown_table(pl.concat([calibration, confidences.filter(label=real["label"][0])]))
+            ),
             "rejected": dg.MetadataValue.md(markdown_table(reasons)),
             "samples": dg.MetadataValue.md(sample_table(frame, corpus.drop("embedding"))),
             "map": dg.MetadataValue.md(_picture(real, frame, candidates)),
         }
 
     for_each_partition(context, make)
+
+
+def _label_calibration(
+    tables: Store,
+    config: SyntheticTextsConfig,
+    train: pl.DataFrame,
+    corpus: str,
+    vectors: dict[str, JSON],
+) -> pl.DataFrame:
+    """The table `label_calibration`, made again where corpus or vectors changed."""
+    if not config.check_label or config.min_label_confidence is not None:
+        return CALIBRATION.to_frame()
+    frame, _, _ = tables.write_once(
+        "label_calibration",
+        {},
+        inputs={"corpus": corpus, "vectors": vectors},
+        make=lambda: (
+            calibrate_labels(
+                train["embedding"].to_numpy(),
+                train["label"].to_list(),
+                train["document_id"].to_list(),
+                seed=0,
+            ),
+            {},
+        ),
+    )
+    return frame
 
 
 def _picture(real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFrame) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from smotext_core.label_classifier import label_agrees, label_confidence
 from smotext_core.neighbors import closest_cosine, unit
 from smotext_core.overlap import (
     add_to_index,
@@ -41,6 +42,7 @@ REASONS = (
     "made-up word",
     "round trip below minimum",
     "another label is likelier",
+    "label confidence below minimum",
     "copies a real text",
     "near duplicate of a real text",
     "duplicate of a synthetic text",
@@ -96,57 +98,6 @@ def round_trip(cosines: npt.ArrayLike, *, minimum: float) -> Mask:
     return np.asarray(cosines, dtype=np.float32) >= np.float32(minimum)
 
 
-def fit_label_classifier(embeddings: Floats, labels: Sequence[str], *, seed: int) -> Pipeline:
-    """Logistic regression on real training vectors (n, d) of all classes, classes balanced.
-
-    Rows are scaled to unit length first, so that its strength does not hang on the encoder's scale.
-
-    Raises:
-        ValueError: the lengths differ, or there are fewer than two classes.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import Normalizer
-
-    if len(embeddings) != len(labels):
-        raise ValueError(
-            f"a label classifier needs one label a row; got {len(embeddings)} rows "
-            f"and {len(labels)} labels"
-        )
-    if len(set(labels)) < 2:
-        raise ValueError(
-            f"a label classifier needs rows of two classes or more; got {sorted(set(labels))}: "
-            "pass the vectors of every class, not only of the one that is augmented"
-        )
-    classifier = make_pipeline(
-        Normalizer(),
-        LogisticRegression(class_weight="balanced", C=10.0, max_iter=1000, random_state=seed),
-    )
-    return classifier.fit(np.asarray(embeddings), np.asarray(labels, dtype=np.str_))
-
-
-def label_confidence(classifier: Pipeline, embeddings: Floats, label: str) -> Floats:
-    """Probability of `label` for each row, (n,).
-
-    Raises:
-        ValueError: the classifier was not fitted on that label.
-    """
-    known = [str(name) for name in classifier.classes_]
-    if label not in known:
-        raise ValueError(f"the classifier must know the label {label!r}; it was fitted on {known}")
-    if not len(embeddings):
-        return np.zeros(0, dtype=np.float32)
-    confidence = classifier.predict_proba(embeddings)[:, known.index(label)]
-    return np.asarray(confidence, dtype=np.float32)
-
-
-def label_agrees(classifier: Pipeline, embeddings: Floats, label: str) -> Mask:
-    """Keep rows whose likeliest class is `label` (LAMBADA, Anaby-Tavor et al., AAAI 2020)."""
-    if not len(embeddings):
-        return np.zeros(0, dtype=np.bool_)
-    return np.asarray(classifier.predict(embeddings) == label, dtype=np.bool_)
-
-
 def near_duplicate_embeddings(
     embeddings: Floats, real_embeddings: Floats, *, threshold: float = 0.98
 ) -> Mask:
@@ -173,6 +124,7 @@ def accept(
     near_duplicate_cosine: float = 0.98,
     min_words: int = 5,
     check_label: bool = True,
+    min_label_confidence: float | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Choose at most one text a sample and at most `n_wanted` samples of one label and run.
 
@@ -187,6 +139,9 @@ def accept(
         parent_embeddings: vector of every parent by its text_id.
         real_texts: all real texts, of every label and split.
         real_embeddings: (n, d), of all real texts.
+        min_round_trip: `calibration` chooses one for a generator and a corpus.
+        check_label: whether the classifier may refuse: where another label is likelier, or, with
+            `min_label_confidence`, where it gives the label less than that.
         max_copied_words: a run of this many words shared with a real text refuses the candidate.
 
     Returns:
@@ -219,10 +174,11 @@ def accept(
     if len(texts):
         near |= near_duplicate_embeddings(vectors, real_embeddings, threshold=near_duplicate_cosine)
     reasons = degenerate(texts, min_words=min_words)
+    confidence = label_confidence(classifier, vectors, label)
     refusals = [
         (_made_up(frame["unknown_words"], real_texts), "made-up word"),
         (~round_trip(cosines, minimum=min_round_trip), "round trip below minimum"),
-        (~label_agrees(classifier, vectors, label) & check_label, "another label is likelier"),
+        *_off_label(confidence, classifier, vectors, label, check_label, min_label_confidence),
         (copied >= max_copied_words, "copies a real text"),
         (near, "near duplicate of a real text"),
     ]
@@ -235,7 +191,7 @@ def accept(
         pl.lit(label).alias("label"),
         pl.lit(generator).alias("generator"),
         pl.Series("parent_cosine", _parent_cosines(frame, vectors, parent_embeddings)),
-        pl.Series("label_confidence", label_confidence(classifier, vectors, label)),
+        pl.Series("label_confidence", confidence),
         pl.Series("copied_words", copied),
         pl.Series("reason", reasons, dtype=pl.String),
     )
@@ -244,6 +200,21 @@ def accept(
         conform(frame.filter(pl.col("reason").is_null()), SYNTHETIC_TEXTS),
         conform(frame.filter(pl.col("reason").is_not_null()), REJECTED_TEXTS),
     )
+
+
+def _off_label(
+    confidence: Floats,
+    classifier: Pipeline,
+    vectors: Floats,
+    label: str,
+    check_label: bool,
+    minimum: float | None,
+) -> list[tuple[Mask, str]]:
+    if not check_label:
+        return []
+    if minimum is None:
+        return [(~label_agrees(classifier, vectors, label), "another label is likelier")]
+    return [(confidence < np.float32(minimum), "label confidence below minimum")]
 
 
 def _made_up(unknown: pl.Series, real_texts: Sequence[str]) -> Mask:

@@ -93,6 +93,18 @@ REJECTED_TEXTS = pl.Schema(
     ]
 )
 
+CALIBRATION = pl.Schema(
+    {
+        "measure": pl.String(),  # a score of SYNTHETIC_TEXTS
+        "label": pl.String(),  # null: of all labels together
+        "threshold": pl.Float64(),  # null: too few rows to tell
+        "own_passing": pl.Float64(),  # share of held-out real texts that reach it, as they should
+        "others_passing": pl.Float64(),  # share that reach it with another text's vector or label
+        "n_own": pl.Int64(),
+        "n_others": pl.Int64(),
+    }
+)
+
 LINEAGE = pl.Schema({"sample_id": pl.String(), "parent_id": pl.String(), "weight": pl.Float64()})
 
 RUNS = pl.Schema(

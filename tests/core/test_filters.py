@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from smotext_core import filters, neighbors, overlap
+from smotext_core import filters, label_classifier, neighbors, overlap
 from smotext_core.schemas import CLASS_PAIRS, DECODED_TEXTS, REJECTED_TEXTS, SYNTHETIC_TEXTS
 
 PROSE = "The nurse measured the pressure twice and wrote both numbers in the chart before noon."
@@ -65,46 +65,46 @@ def two_classes(n: int = 40) -> tuple[np.ndarray, list[str]]:
 
 
 def test_label_classifier_tells_the_classes_apart() -> None:
-    classifier = filters.fit_label_classifier(*two_classes(), seed=0)
+    classifier = label_classifier.fit_label_classifier(*two_classes(), seed=0)
     probes = np.eye(8, dtype=np.float32)[:2]
-    assert filters.label_agrees(classifier, probes, "b").tolist() == [False, True]
-    confidence = filters.label_confidence(classifier, probes, "b")
+    assert label_classifier.label_agrees(classifier, probes, "b").tolist() == [False, True]
+    confidence = label_classifier.label_confidence(classifier, probes, "b")
     assert confidence.dtype == np.float32
     assert confidence[0] < 0.2 < 0.8 < confidence[1]
-    other = filters.label_confidence(classifier, probes, "a")
+    other = label_classifier.label_confidence(classifier, probes, "a")
     np.testing.assert_allclose(confidence + other, 1, rtol=1e-5)
 
 
 def test_label_classifier_balances_a_rare_class() -> None:
     rows, labels = two_classes(200)
-    classifier = filters.fit_label_classifier(rows, labels, seed=0)
+    classifier = label_classifier.fit_label_classifier(rows, labels, seed=0)
     between = np.full((1, 8), 0, dtype=np.float32)
     between[0, :2] = 1  # as near one centre as the other
-    assert 0.3 < filters.label_confidence(classifier, between, "b")[0] < 0.7
+    assert 0.3 < label_classifier.label_confidence(classifier, between, "b")[0] < 0.7
 
 
 def test_label_classifier_ignores_the_length_of_vectors() -> None:
     rows, labels = two_classes()
-    plain = filters.fit_label_classifier(rows, labels, seed=0)
-    scaled = filters.fit_label_classifier(rows * 1000, labels, seed=0)
+    plain = label_classifier.fit_label_classifier(rows, labels, seed=0)
+    scaled = label_classifier.fit_label_classifier(rows * 1000, labels, seed=0)
     np.testing.assert_allclose(
-        filters.label_confidence(plain, rows, "a"),
-        filters.label_confidence(scaled, rows * 7, "a"),
+        label_classifier.label_confidence(plain, rows, "a"),
+        label_classifier.label_confidence(scaled, rows * 7, "a"),
         atol=1e-3,
     )
 
 
 def test_fit_label_classifier_refuses_one_class() -> None:
     with pytest.raises(ValueError, match="two classes or more; got \\['a'\\]"):
-        filters.fit_label_classifier(np.ones((3, 2), np.float32), ["a"] * 3, seed=0)
+        label_classifier.fit_label_classifier(np.ones((3, 2), np.float32), ["a"] * 3, seed=0)
     with pytest.raises(ValueError, match="3 rows and 2 labels"):
-        filters.fit_label_classifier(np.ones((3, 2), np.float32), ["a", "b"], seed=0)
+        label_classifier.fit_label_classifier(np.ones((3, 2), np.float32), ["a", "b"], seed=0)
 
 
 def test_label_confidence_refuses_an_unknown_label() -> None:
-    classifier = filters.fit_label_classifier(*two_classes(), seed=0)
+    classifier = label_classifier.fit_label_classifier(*two_classes(), seed=0)
     with pytest.raises(ValueError, match="'c'; it was fitted on \\['a', 'b'\\]"):
-        filters.label_confidence(classifier, np.ones((1, 8), np.float32), "c")
+        label_classifier.label_confidence(classifier, np.ones((1, 8), np.float32), "c")
 
 
 # -- copies
@@ -253,7 +253,7 @@ def accept(
         "parent_embeddings": {"t0": parents[0], "t1": parents[1]},
         "real_texts": REAL,
         "real_embeddings": parents,
-        "classifier": filters.fit_label_classifier(train, ["a"] * 20 + ["b"] * 20, seed=0),
+        "classifier": label_classifier.fit_label_classifier(train, ["a"] * 20 + ["b"] * 20, seed=0),
         "n_wanted": 10,
     }
     vectors = np.array([vector(row[4], i) for i, row in enumerate(rows)], dtype=np.float32)
@@ -307,7 +307,8 @@ def test_accept_gives_every_candidate_one_table_and_one_reason() -> None:
 def test_accept_reports_every_reason_it_lists() -> None:
     _, rejected = accept(EVERY_REASON, n_wanted=2)
     _, near = accept(EVERY_REASON, max_copied_words=99)
-    reasons = {*rejected["reason"], *near["reason"]}
+    _, unsure = accept(EVERY_REASON, min_label_confidence=0.5)
+    reasons = {*rejected["reason"], *near["reason"], *unsure["reason"]}
     assert reasons == set(filters.REASONS)
 
 
@@ -340,6 +341,16 @@ def test_accept_without_check_label_keeps_unlikely_labels() -> None:
     accepted, _ = accept([("r.a.2", 1, C, 0.9, 0)], check_label=False)
     assert accepted.height == 1
     assert accepted["label_confidence"][0] < 0.5
+
+
+def test_accept_with_a_least_confidence_asks_for_no_more() -> None:
+    row = [("r.a.2", 1, C, 0.9, 0.45)]  # "b" is a little likelier
+    assert accept(row)[1]["reason"].to_list() == ["another label is likelier"]  # type: ignore[arg-type]
+    accepted, _ = accept(row, min_label_confidence=0.2)  # type: ignore[arg-type]
+    assert 0.2 < accepted["label_confidence"][0] < 0.5
+    _, rejected = accept(row, min_label_confidence=0.6)  # type: ignore[arg-type]
+    assert rejected["reason"].to_list() == ["label confidence below minimum"]
+    assert accept(row, min_label_confidence=0.6, check_label=False)[0].height == 1  # type: ignore[arg-type]
 
 
 def test_accept_breaks_ties_by_sample_number() -> None:
