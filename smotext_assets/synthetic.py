@@ -87,8 +87,6 @@ def synthetic_texts(
         train["embedding"].to_numpy(), train["label"].to_list(), seed=0
     )
 
-    confidences = _label_calibration(tables, config, train, labelled_texts.sha256(), vectors)
-
     def make(label: str, run: str) -> dict[str, object]:
         frozen = frozen_run(
             tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
@@ -98,6 +96,7 @@ def synthetic_texts(
         candidates = decoded_texts.read(label=label, run=run)
         real = of_label(corpus, label)
         partition = {"label": label, "run": run}
+        confidences = _label_calibration(tables, config, train, labelled_texts.sha256(), vectors)
         calibration = tables.read_all("calibration", {"run": run}, schema=CALIBRATION)
         options = config.model_dump()
         if config.min_round_trip is None:

@@ -47,7 +47,7 @@ ASSETS = {
         (LABEL, RUN),
         {"gpu"},
         {"parquet", "torch"},
-        {"class_pairs", "interpolated_vectors", "generator"},
+        {"class_pairs", "interpolated_vectors", "labelled_texts", "generator"},
     ),
     "synthetic_texts": (
         "texts",
