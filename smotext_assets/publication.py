@@ -78,12 +78,12 @@ def synthetic_table(
     def make(label: str, run: str) -> dict[str, object]:
         partition = {"label": label, "run": run}
         rows, sha256 = synthetic_texts.read(**partition), synthetic_texts.sha256(**partition)
-        real, vectors = with_vectors(
-            of_label(corpus, label), embeddings, encoder=generator.encoder_fingerprint
-        )
         reason = config.publish_anyway.get(label) or _recorded_reason(tables, partition, sha256)
 
         def publish() -> tuple[pl.DataFrame, dict[str, JSON]]:
+            real, _ = with_vectors(
+                of_label(corpus, label), embeddings, encoder=generator.encoder_fingerprint
+            )
             gates = judge(
                 _audit(rows, real, decoded_texts.read(**partition), run=run),
                 run=run,
@@ -99,10 +99,9 @@ def synthetic_table(
         frame, manifest, _ = tables.write_once(
             "synthetic_table",
             partition,
+            # Not the corpus: rows are judged once, by the one that they were made from.
             inputs={
                 "rows": sha256,
-                "corpus": labelled_texts.sha256(),
-                "vectors": vectors,
                 "min_accepted_share": config.min_accepted_share,
                 "published_anyway": reason,
             },
