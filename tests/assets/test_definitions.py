@@ -103,6 +103,7 @@ CHECKS = {
     ("embeddings", "embeddings_are_finite"),
     ("class_pairs", "pairs_share_label"),
     ("interpolated_vectors", "vectors_keep_norm"),
+    ("synthetic_table", "no_label_is_held_back"),
     ("interpolated_vectors", "vectors_lie_in_class"),
     ("synthetic_texts", "texts_are_not_copies"),
     ("synthetic_table", "samples_are_unique"),
