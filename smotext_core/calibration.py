@@ -85,9 +85,11 @@ def calibrate_labels(
 ) -> pl.DataFrame:
     """The least confidence of each label, from real train texts the classifier did not see.
 
-    Five-fold cross-validation by document. A label's threshold is the higher of the 10 % quantile
-    of its own texts and the 95 % quantile of the others': nine in ten of its texts pass, unless
-    more than one in twenty of the others would.
+    Five-fold cross-validation by document. A label's threshold is the highest of the 10 % quantile
+    of its own texts, the 95 % quantile of the others' and the share of one label among all: nine
+    in ten of its texts pass, unless more than one in twenty of the others would, or a classifier
+    that knows nothing would be surer. Of a rare label among thousands of texts both quantiles are
+    near zero; texts that are plainly of another label must not pass for it.
 
     Args:
         embeddings: (n, d), of train texts of every label.
@@ -124,7 +126,11 @@ def calibrate_labels(
         if few or len({d for d, at in zip(documents, labels, strict=True) if at == label}) < FOLDS:
             rows.append(_row("label_confidence", label, None, own, others))
             continue
-        threshold = max(np.quantile(own, LABEL_REFUSED), np.quantile(others, 1 - OTHERS_PASSING))
+        threshold = max(
+            np.quantile(own, LABEL_REFUSED),
+            np.quantile(others, 1 - OTHERS_PASSING),
+            1 / len(known),
+        )
         rows.append(_row("label_confidence", label, _down(threshold), own, others))
     return pl.concat(rows)
 

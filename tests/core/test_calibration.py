@@ -103,6 +103,23 @@ def test_calibrate_labels_judges_texts_the_classifier_did_not_see() -> None:
     assert (copies["own_passing"] < 0.2).all()
 
 
+def test_calibrate_labels_asks_for_more_than_knowing_nothing() -> None:
+    """A few texts that lie among another label's: every quantile of their confidence is low."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(1230, 4)).astype(np.float32) * 0.05
+    labels = ["a"] * 600 + ["b"] * 600 + ["rare"] * 30
+    rows[:600, 0] += 1
+    rows[600:1200, 1] += 1
+    rows[1200:1210, 2] += 1  # a third where they belong
+    rows[1210:, 0] += 1
+    ids = [str(i) for i in range(1230)]
+    frame = calibration.calibrate_labels(rows, labels, ids, seed=0)
+    rare = frame.row(2, named=True)
+    assert rare["threshold"] >= 0.333
+    assert rare["own_passing"] < 0.9
+    assert rare["others_passing"] <= 0.06
+
+
 def test_calibrate_labels_keeps_lone_documents_in_training() -> None:
     rows, labels, _ = topics()
     two = [label if label == "astronomy" else "rest" for label in labels]
