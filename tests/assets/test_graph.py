@@ -12,6 +12,7 @@ from smotext_assets.partitions import runs
 from smotext_assets.resources import Table
 from smotext_core.schemas import (
     EVALUATION,
+    GATES,
     LABELLED_TEXTS,
     LINEAGE,
     PRIVACY_AUDIT,
@@ -46,6 +47,7 @@ def test_graph_warehouse_has_the_tables_that_stay_stable(finished: Home) -> None
         "runs": RUNS,
         "evaluation": EVALUATION,
         "privacy_audit": PRIVACY_AUDIT,
+        "gates": GATES,
     }
     tables = finished.tables()
     assert tables.pop("forgotten") == []
@@ -147,6 +149,7 @@ def test_graph_checks_pass(finished: Home) -> None:
     assert found == dict.fromkeys(
         [
             "embeddings_are_finite",
+            "no_label_is_held_back",
             "pairs_share_label",
             "rows_are_current",
             "samples_are_unique",

@@ -51,6 +51,7 @@ QUARANTINED = ("embeddings", "class_pairs", "interpolated_vectors", "decoded_tex
 PUBLISHED = {
     "evaluation",
     "forgotten",
+    "gates",
     "labelled_texts",
     "lineage",
     "privacy_audit",

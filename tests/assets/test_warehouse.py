@@ -16,6 +16,7 @@ from smotext_assets.storage import Store
 from smotext_assets.warehouse import build_warehouse, refresh_warehouse
 from smotext_core.schemas import (
     EVALUATION,
+    GATES,
     LABELLED_TEXTS,
     LINEAGE,
     PRIVACY_AUDIT,
@@ -115,6 +116,7 @@ def test_refresh_warehouse_holds_what_the_store_has_committed(store: Store, tmp_
     assert counts == {
         "evaluation": 0,
         "forgotten": 0,
+        "gates": 0,
         "labelled_texts": 2,
         "lineage": 6,
         "privacy_audit": 0,
@@ -151,6 +153,7 @@ def test_refresh_warehouse_types_empty_tables(local_store: Store, tmp_path: Path
         "runs": RUNS,
         "evaluation": EVALUATION,
         "privacy_audit": PRIVACY_AUDIT,
+        "gates": GATES,
         "forgotten": pl.Schema(list(FORGOTTEN.items())[:-1]),  # all but `done`
     }
     with duckdb.connect(path, read_only=True) as connection:
