@@ -104,20 +104,17 @@ def test_calibrate_labels_judges_texts_the_classifier_did_not_see() -> None:
 
 
 def test_calibrate_labels_asks_for_more_than_knowing_nothing() -> None:
-    """A few texts that lie among another label's: every quantile of their confidence is low."""
+    """One in seven of a rare label's texts lies among another label's: both quantiles are low."""
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(1230, 4)).astype(np.float32) * 0.05
-    labels = ["a"] * 600 + ["b"] * 600 + ["rare"] * 30
-    rows[:600, 0] += 1
-    rows[600:1200, 1] += 1
-    rows[1200:1210, 2] += 1  # a third where they belong
-    rows[1210:, 0] += 1
-    ids = [str(i) for i in range(1230)]
-    frame = calibration.calibrate_labels(rows, labels, ids, seed=0)
+    axes = [0] * 600 + [1] * 600 + [2] * 36 + [1] * 6
+    rows = np.eye(4, dtype=np.float32)[axes] + 0.02 * rng.normal(size=(1242, 4)).astype(np.float32)
+    labels = ["a"] * 600 + ["b"] * 600 + ["rare"] * 42
+    documents = [str(i) for i in rng.permutation(1242)]
+    frame = calibration.calibrate_labels(rows, labels, documents, seed=0)
     rare = frame.row(2, named=True)
-    assert rare["threshold"] >= 0.333
-    assert rare["own_passing"] < 0.9
-    assert rare["others_passing"] <= 0.06
+    assert rare["threshold"] == 0.333
+    assert rare["own_passing"] == pytest.approx(36 / 42)
+    assert rare["others_passing"] == 0
 
 
 def test_calibrate_labels_keeps_lone_documents_in_training() -> None:
