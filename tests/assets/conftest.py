@@ -58,7 +58,8 @@ class CountingGenerator(FakeGenerator):
         for text in texts:
             if Calls.poison and Calls.poison in text:
                 raise RuntimeError(f"the encoder stumbled over {Calls.poison}")
-        Calls.encoded += texts
+        if progress is not None:  # by `embeddings`; the evaluation encodes edited texts without
+            Calls.encoded += texts
         return super().encode(texts, progress=progress)
 
     def decode_candidates(self, vectors: NDArray[np.float32], **options: Any) -> Candidates:

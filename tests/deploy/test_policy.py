@@ -123,6 +123,10 @@ def tables(bucket: str) -> None:
     assert store.read("t", key).equals(frame)
     assert store.read_all("t").equals(frame)
     assert store.partitions("t") == [key]
+    batches = store.batches("t", key, inputs={"a": 2})
+    for _ in range(2):  # kept, then read back
+        made = batches.make(2, size=1, make=lambda rows: frame, progress=lambda rows: None)
+        assert made.height == 2
     store.delete("t", key)
     store.stream_once("t", key, inputs={"b": 1}, make=lambda: ([frame], {}))
     assert [part.height for part in store.read_frames("t", key)] == [1]
@@ -133,6 +137,7 @@ def tables(bucket: str) -> None:
     assert public == {  # a new one belongs in the lines above
         *("write", "write_once", "stream_once", "manifest", "read", "read_all", "read_frames"),
         *("partitions", "delete", "write_bytes", "read_bytes", "delete_bytes", "purge"),
+        "batches",
     }
 
 
