@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from smotext_assets.runs import check_run
 from smotext_assets.storage import Store
 
 
@@ -37,10 +38,7 @@ def card_command(
     run, out = given.run, given.out
     if out and not out.endswith((".html", ".md")):
         raise ValueError(f"--out must end in .html or .md, which say what to write; got {out!r}")
-    known = [partition["run"] for partition in store.partitions("runs")]
-    if run not in known:
-        told = ", ".join(known) or "none yet; `smotext run` makes one"
-        raise LookupError(f"card needs the key of a run, got {run!r}; the store has: {told}")
+    check_run(store, run, command="card")
     name = f"dataset_card/{run}.md" if out and out.endswith(".md") else f"dataset_card/{run}.html"
     try:
         page = store.read_bytes(name)

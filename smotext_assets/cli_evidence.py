@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from smotext_assets.runs import check_run
 from smotext_assets.storage import Store
 from smotext_core.evaluation import verdicts
 
@@ -43,10 +44,8 @@ def evaluate_command(
         LookupError: there is no such run.
         ValueError: the run has no published rows, or its evaluation failed.
     """
-    run, known = given.run, [partition["run"] for partition in store.partitions("runs")]
-    if run not in known:
-        told = ", ".join(known) or "none yet; `smotext run` makes one"
-        raise LookupError(f"evaluate needs the key of a run, got {run!r}; the store has: {told}")
+    run = given.run
+    check_run(store, run, command="evaluate")
     if not any(at["run"] == run for at in store.partitions("synthetic_table")):
         raise ValueError(f"the run {run} has no synthetic_table yet: finish it by `smotext run`")
     other = given.other_encoder

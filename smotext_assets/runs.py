@@ -103,6 +103,14 @@ def run_options(corpus: pl.DataFrame, asked: Mapping[str, Any]) -> dict[str, Any
     return {**options, "wanted": sampling_targets(counts, options["sampling_strategy"])}
 
 
+def check_run(store: Store, run: str, *, command: str) -> None:
+    """Raises LookupError where the store has no such run, with those that it has."""
+    known = [partition["run"] for partition in store.partitions("runs")]
+    if run not in known:
+        told = ", ".join(known) or "none yet; `smotext run` makes one"
+        raise LookupError(f"{command} needs the key of a run, got {run!r}; the store has: {told}")
+
+
 def run_config(store: Store, run: str) -> dict[str, Any]:
     """The frozen configuration of `run`, as `frozen_run` returned it."""
     config: dict[str, Any] = json.loads(store.read("runs", {"run": run})["config"][0])
