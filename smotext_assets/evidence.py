@@ -6,6 +6,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from smotext_assets.leakage import audit_rows
 from smotext_assets.partitions import follows, for_each_partition, runs
 from smotext_assets.receipts import notice
 from smotext_assets.resources import (
@@ -19,13 +20,12 @@ from smotext_assets.resources import (
 from smotext_assets.runs import frozen_run
 from smotext_assets.storage import JSON, Store
 from smotext_assets.warehouse import refresh_warehouse
-from smotext_core.canaries import CANARY
 from smotext_core.card import dataset_card as build_card
 from smotext_core.embedding import read_embedder
 from smotext_core.evaluation import ARMS, evaluate, verdicts
 from smotext_core.filters import shortfall
 from smotext_core.pictures import class_map
-from smotext_core.privacy import MEASURES, audit
+from smotext_core.privacy import MEASURES
 from smotext_core.report import markdown_table
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT, REJECTED_TEXTS, SYNTHETIC_TEXTS
 
@@ -199,21 +199,13 @@ def privacy_audit(
             def attack(made: pl.DataFrame, label: str | None) -> pl.DataFrame:
                 labels = made["label"].unique().sort().to_list()
                 real = corpus.filter(pl.col("label").is_in(labels))
-                train, holdout = (real.filter(pl.col("split") == s) for s in ("train", "holdout"))
-                planted = train.filter(pl.col("document_id").str.starts_with(CANARY))
                 vectors = [mixed[slugs[name]] for name in labels if slugs[name] in mixed]
-                return audit(
+                return audit_rows(
+                    made,
+                    real,
                     run=run,
                     label=label,
-                    synthetic_texts=made["text"].to_list(),
-                    train_texts=train["text"].to_list(),
-                    holdout_texts=holdout["text"].to_list(),
-                    synthetic=made["embedding"].to_numpy(),
-                    train=train["embedding"].to_numpy(),
-                    holdout=holdout["embedding"].to_numpy(),
-                    vectors=np.concatenate(vectors) if vectors else None,
-                    canaries=planted["text"].to_list(),
-                    seed=0,
+                    mixed=np.concatenate(vectors) if vectors else None,
                 )
 
             frames = [attack(made, None)]

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from smotext_assets.leakage import audit_rows
 from smotext_assets.partitions import for_each_partition, label_by_run, of_label
 from smotext_assets.resources import (
     GeneratorResource,
@@ -18,9 +19,7 @@ from smotext_assets.resources import (
 from smotext_assets.runs import run_config
 from smotext_assets.storage import JSON, Store
 from smotext_assets.warehouse import refresh_warehouse
-from smotext_core.canaries import CANARY
 from smotext_core.gates import held_back, judge, red_gates
-from smotext_core.privacy import audit
 from smotext_core.report import markdown_table
 from smotext_core.schemas import GATES, PRIVACY_AUDIT, SYNTHETIC_TEXTS
 
@@ -148,20 +147,7 @@ def _audit(
     keys = ["sample_id", "text"]
     vectors = candidates.select(*keys, "embedding").unique(keys, keep="first", maintain_order=True)
     made = rows.join(vectors, on=keys, how="left", maintain_order="left")
-    train, holdout = (real.filter(pl.col("split") == split) for split in ("train", "holdout"))
-    planted = train.filter(pl.col("document_id").str.starts_with(CANARY))
-    return audit(
-        run=run,
-        label=real["label"][0],
-        synthetic_texts=made["text"].to_list(),
-        train_texts=train["text"].to_list(),
-        holdout_texts=holdout["text"].to_list(),
-        synthetic=made["embedding"].to_numpy(),
-        train=train["embedding"].to_numpy(),
-        holdout=holdout["embedding"].to_numpy(),
-        canaries=planted["text"].to_list(),
-        seed=0,
-    )
+    return audit_rows(made, real, run=run, label=real["label"][0])
 
 
 @dg.asset_check(asset=synthetic_table)
