@@ -179,10 +179,10 @@ def test_run_fails_where_the_evidence_fails(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def broken(**_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ArithmeticError("no measure")
 
-    monkeypatch.setattr("smotext_assets.evidence.audit", broken)
+    monkeypatch.setattr("smotext_assets.evidence.audit_rows", broken)
     arguments = ("run", str(corpus), "--run", "r1", "--labels", "medicine", "--candidates", "2")
     assert home.main(*arguments) == 1
     printed = capfd.readouterr()
