@@ -121,7 +121,7 @@ class Home:
             for name, value in self.environment.items():
                 patch.setenv(name, value)
             patch.setattr(cli, "dagster_instance", lambda: self.instance)
-            patch.setattr(cli, "GeneratorResource", FakeGeneratorResource)
+            patch.setattr("smotext_assets.definitions.GeneratorResource", FakeGeneratorResource)
             return cli.main(arguments)
 
     def resources(self, corpus: Path, *, dimension: int = 32) -> dict[str, Any]:

@@ -6,11 +6,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from smotext_assets.cli import neighbours
 from smotext_assets.partitions import (
     for_each_partition,
     label_by_run,
     labels,
+    neighbours,
     of_label,
     range_tags,
     runs,

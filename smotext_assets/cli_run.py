@@ -1,0 +1,173 @@
+"""`smotext run`: corpus in, new rows of the rare classes out."""
+
+import argparse
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from smotext_assets.cli_pairs import add_pair_options, pair_options
+from smotext_assets.in_process import Graph
+from smotext_assets.partitions import BY_LABEL_AND_RUN, BY_RUN, runs
+from smotext_assets.resources import Corpus, Progress, Table
+from smotext_assets.runs import frozen_run, run_options
+from smotext_assets.summary import print_adaptation, print_summary
+
+
+class TerminalProgress(Progress):
+    """Bars in a terminal, lines elsewhere."""
+
+    descriptor: int = Field(
+        description="Of the terminal: a copy of 2, which Dagster redirects to its log in a step."
+    )
+
+    @contextmanager
+    def track(self, context: dg.AssetExecutionContext, what: str, total: int) -> Iterator[Any]:
+        console = Console(file=os.fdopen(self.descriptor, "w", closefd=False), soft_wrap=True)
+        if not console.is_terminal:
+            with super().track(context, what, total) as advance:
+                yield advance
+            console.print(f"{what}: {total} done", markup=False, highlight=False)
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Bar(*columns, TimeElapsedColumn(), console=console) as bar:
+            # labels are data: brackets in them are not markup
+            task = bar.add_task(what.replace("[", r"\["), total=total)
+            yield lambda rows: bar.advance(task, rows)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "corpus",
+        nargs="?",
+        help="a .csv, .jsonl or .parquet file by path or s3:// address, clinic_notes, 20newsgroups "
+        "or hf:NAME; default: SMOTEXT_CORPUS, else clinic_notes",
+    )
+    parser.add_argument("--text", default="text", metavar="COLUMN", help="column of texts")
+    parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
+    parser.add_argument("--id", default=None, metavar="COLUMN", help="column of ids")
+    parser.add_argument(
+        "--newsgroups", action="store_true", help="strip headers, quotes and footers of posts"
+    )
+    parser.add_argument("--generator", help="mini or a folder; default: SMOTEXT_GENERATOR")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: SMOTEXT_DEVICE, or cpu")
+    parser.add_argument("--run", help="key of the run; default: the time, such as 20261122T0300")
+    parser.add_argument("--labels", help="only these, by slug, separated by commas")
+    add_pair_options(parser)
+    parser.add_argument("--candidates", type=int, default=8, help="texts decoded per sample")
+    parser.add_argument(
+        "--publish-anyway",
+        action="append",
+        default=[],
+        metavar="SLUG=REASON",
+        help="publish a label that a gate holds back; the reason is kept",
+    )
+    parser.add_argument(
+        "--adapt",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="train the generator on the train texts first; default: 0, not at all",
+    )
+    parser.add_argument("--temperature", type=float, default=0.5, help="of the sampled candidates")
+
+
+def run_command(
+    given: argparse.Namespace,
+    *,
+    instance: dg.DagsterInstance,
+    found: dict[str, Any],
+    console: Console,
+) -> int:
+    """Materialise what the run lacks and print what came of it; returns the exit status.
+
+    Args:
+        found: the resources of the environment, of which the options take the place.
+
+    Raises:
+        ValueError: a run key, label or option that cannot be, or a failure of no label's own.
+    """
+    run = given.run or datetime.now(UTC).strftime("%Y%m%dT%H%M")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", run):
+        raise ValueError(f"a run key has letters, digits, - and _ only, got {run!r}")
+    source = given.corpus or found["corpus"].source
+    found["corpus"] = Corpus(
+        source=source if "://" in source or not os.path.exists(source) else os.path.abspath(source),
+        text=given.text,
+        label=given.label,
+        document_id=given.id,
+        newsgroups=given.newsgroups,
+    )
+    usual = found["generator"]
+    found["generator"] = type(usual)(  # a copy would be configured as the original is
+        generator=given.generator or usual.generator,
+        device=given.device or usual.device,
+        dtype=usual.dtype,
+        workspace=usual.workspace,
+    )
+    found["progress"] = TerminalProgress(descriptor=os.dup(2))
+    decoding = {"n_candidates": given.candidates, "temperature": given.temperature}
+    ops = {
+        "decoded_texts": decoding,
+        "generator": {"adapt_steps": given.adapt},
+        "synthetic_table": {"publish_anyway": _reasons(given.publish_anyway)},
+    }
+    console.print(
+        f"run {run}: {found['corpus'].source}, generator {found['generator'].generator} "
+        f"(licence: {found['generator'].licence})",
+        markup=False,
+        highlight=False,
+    )
+    graph = Graph(instance, found, ops, console)
+    graph.materialize(["raw_corpus", "labelled_texts"])
+    tables = found["store"].open()
+    corpus = tables.read("labelled_texts")
+    slugs = sorted(set(corpus["slug"]))
+    chosen = given.labels.split(",") if given.labels else slugs
+    if unknown := sorted(set(chosen) - set(slugs)):
+        raise ValueError(f"--labels: the corpus has {slugs}, not {unknown}")
+    asked = pair_options(given)
+    run_options(corpus, asked)  # refused here, not after minutes
+    bad: dict[str, str] = {}
+    try:
+        bad |= graph.materialize_labels(["embeddings"], slugs, suffix="")
+        graph.materialize(["generator"])
+        if given.adapt:
+            print_adaptation(tables, console)
+        frozen_run(
+            tables,
+            run,
+            labelled_texts=Table(tables, "labelled_texts"),
+            generator=found["generator"],
+            asked=asked,
+        )
+        instance.add_dynamic_partitions(str(runs.name), [run])
+        good = [slug for slug in chosen if slug not in bad]
+        bad |= graph.materialize_labels(BY_LABEL_AND_RUN, good, suffix=f"|{run}")
+        if set(chosen) - bad.keys():
+            bad |= graph.materialize(BY_RUN, partition_key=run)
+        print_summary(tables, found["warehouse"].file, run, Console())
+    finally:
+        for key, reason in bad.items():
+            console.print(f"{key} failed: {reason}", markup=False, style="red")
+    return 1 if bad else 0
+
+
+def _reasons(given: Sequence[str]) -> dict[str, str]:
+    """Of "slug=reason" the reason by slug."""
+    found = {}
+    for pair in given:
+        slug, _, reason = pair.partition("=")
+        if not reason.strip():
+            raise ValueError(f"--publish-anyway takes slug=reason, got {pair!r}: say why")
+        found[slug] = reason.strip()
+    return found
