@@ -11,7 +11,7 @@ import polars as pl
 from smotext_core.markup import markdown_rows
 from smotext_core.pictures import BLUE, GREY, INK, ORANGE, _categories, _figure, _png, _style
 
-SHOWN = {"smotext": BLUE, "smotext_alone": ORANGE, "oversample": GREY, "word_edits": INK}
+SHOWN = {"smotext": BLUE, "smotext_alone": ORANGE, "class_weight": GREY, "word_edits": INK}
 HEADS = {"embedding": "the encoder's vectors", "tfidf": "TF-IDF"}
 TITLES = {
     "table1": "The paper's Table 1, with error bars",
@@ -113,7 +113,7 @@ def _summary(results: pl.DataFrame) -> str:
     best = free.group_by(keys).agg(pl.col("value").max().alias("best"))
     beaten = own.join(best, on=keys).filter(pl.col("value") > pl.col("best")).height
     lines.append(
-        f"Its mean macro-F1 is above that of every arm that needs no generator in {beaten} of "
+        f"The mean macro-F1 of `smotext` is above that of every arm that needs no generator in {beaten} of "
         f"{own.height}."
     )
     return " ".join(lines)
