@@ -80,36 +80,32 @@ class Cell(NamedTuple):
     study: str
     corpus: str
     setting: str
-    real: dict[str, int]  # rows that a seed trains on; a fourth more are drawn, to choose C by
+    real: dict[str, int]  # rows to train on; a fourth more are drawn, to choose C by
     made: dict[str, int]
     draws: int
-    seeds: int  # subsamples of a draw: one, of whose rows alone the synthetic ones are made; or
-    # several, when they are made of all rows of the draw and a seed has those of its own parents
 
 
 def cells(study: str, corpus: str, *, quick: bool) -> Iterator[Cell]:
     """The grid of one study on one corpus."""
     names = LABELS["table1" if study == "table1" else corpus]
-    draws, seeds = (2, 1) if quick else (10, 1)
+    draws = 2 if quick else 10
+
+    def spread(total: int) -> dict[str, int]:
+        return {n: total // len(names) + (i < total % len(names)) for i, n in enumerate(names)}
+
     if study == "table1":
-        draws, seeds, n, m = (2, 2, 60, 60) if quick else (2, 10, 1000, 2600)
-        real = {name: n // len(names) + (i < n % len(names)) for i, name in enumerate(names)}
-        # a seed has both parents of .8 · .8 of the rows: so many are made that it has m
-        whole = round(m / 0.64)
-        made = {n: whole // len(names) + (i < whole % len(names)) for i, n in enumerate(names)}
-        yield Cell(study, corpus, f"{n} + {m} rows", real, made, draws, seeds)
+        n, m = (60, 60) if quick else (1000, 2600)
+        yield Cell(study, corpus, f"{n} + {m} rows", spread(n), spread(m), 2 if quick else 20)
     elif study == "few-shot":
         for shots in (5,) if quick else MADE:
-            yield Cell(
-                study, corpus, f"{shots} a label",
-                dict.fromkeys(names, shots), dict.fromkeys(names, MADE[shots]), draws, seeds,
-            )  # fmt: skip
+            real, made = dict.fromkeys(names, shots), dict.fromkeys(names, MADE[shots])
+            yield Cell(study, corpus, f"{shots} a label", real, made, draws)
     else:
         for ratio in (10,) if quick else (10, 50):
             rare = COMMON // ratio
             real = {name: rare if name in RARE[corpus] else COMMON for name in names}
             made = dict.fromkeys(RARE[corpus], FILLED - rare)
-            yield Cell(study, corpus, f"{ratio}:1", real, made, draws, seeds)
+            yield Cell(study, corpus, f"{ratio}:1", real, made, draws)
 
 
 def read(corpus: str) -> tuple[pl.DataFrame, str]:
@@ -170,12 +166,10 @@ def draw(
     parts = []
     for label in labels:
         own = pool.filter(pl.col("label") == label)
-        wanted = -(-cell.real[label] * 5 // 4)  # 80 % of them are what a seed has
+        wanted = -(-cell.real[label] * 5 // 4)  # 80 % of them are trained on
         parts.append(own.sample(min(wanted, own.height), seed=number, shuffle=True))
     train = pl.concat(parts).sort("label", "text_id")
-    parents = train
-    if cell.seeds == 1:
-        parents = train.filter(subsample(train, labels, seed=number, number=0))
+    parents = train.filter(subsample(train, labels, seed=number, number=0))
     made = {label: n for label, n in cell.made.items() if n}
     counts = dict(parents["label"].value_counts().iter_rows())
     sampler = SMOTExT(
@@ -205,7 +199,7 @@ def draw(
         generator.encode(synthetic["text"].to_list()),
         labels=labels,
         run=cell.setting,
-        n_seeds=cell.seeds,
+        n_seeds=1,
         seed=number,
         encode=generator.encode,
     )
