@@ -113,8 +113,8 @@ def _summary(results: pl.DataFrame) -> str:
     best = free.group_by(keys).agg(pl.col("value").max().alias("best"))
     beaten = own.join(best, on=keys).filter(pl.col("value") > pl.col("best")).height
     lines.append(
-        f"The mean macro-F1 of `smotext` is above that of every arm that needs no generator in {beaten} of "
-        f"{own.height}."
+        f"The mean macro-F1 of `smotext` is above that of every arm that needs no generator in "
+        f"{beaten} of {own.height}."
     )
     return " ".join(lines)
 
