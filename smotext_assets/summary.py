@@ -116,16 +116,22 @@ def print_adaptation(store: Store, console: Console) -> None:
 
 
 def print_runs(store: Store, console: Console, *, generator: GeneratorResource) -> None:
-    """A line per run: what was frozen, rows wanted, made and refused; then which labels of it were
-    made from an older corpus or by another generator."""
+    """The corpus's train texts by label; a line per run: what was frozen, rows wanted, made and
+    refused; then which labels of it were made from an older corpus or by another generator."""
+    manifest = store.manifest("labelled_texts")
+    if manifest is not None:
+        train = store.read("labelled_texts").filter(pl.col("split") == "train")
+        counts = train["slug"].value_counts().sort("count", "slug").rows()
+        shown = ", ".join(f"{slug} {count}" for slug, count in counts)
+        console.print(Text(f"corpus {manifest.sha256[:8]}, train texts: {shown}"), soft_wrap=True)
     runs = store.partitions("runs")
     if not runs:
-        console.print(f"{store.root}: no run yet; `smotext run` makes one", markup=False)
+        line = f"{store.root}: no run yet; `smotext run` makes one"
+        console.print(Text(line), soft_wrap=True)
         return
     table = Table(title=store.root, title_justify="left")
     for name in ("run", "labels", "wanted", "made", "refused", "seed", "generator", "corpus"):
         table.add_column(name, overflow="fold")
-    manifest = store.manifest("labelled_texts")
     for partition in runs:
         run = partition["run"]
         frozen = run_config(store, run)

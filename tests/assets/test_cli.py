@@ -1,6 +1,7 @@
 """The command: what it says and how it ends. What it makes is in test_graph.py."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,12 @@ def test_status_prints_a_line_a_run(finished: Home, capfd: pytest.CaptureFixture
     assert cells[:6] == ["r1", "3 of 3", "18", "18", str(rejected), "7"]
     assert cells[6].startswith("mini ")
     assert cells[7] == "current"
+    manifest = finished.store.manifest("labelled_texts")
+    assert manifest is not None
+    texts = finished.store.read("labelled_texts").select("slug", "split").rows()
+    train = Counter(slug for slug, split in texts if split == "train")
+    told = ", ".join(f"{slug} {n}" for slug, n in sorted(train.items(), key=lambda x: (x[1], x[0])))
+    assert f"corpus {manifest.sha256[:8]}, train texts: {told}\n" in out
 
 
 def test_status_of_an_empty_store_says_what_to_do(
