@@ -10,7 +10,13 @@ import dagster as dg
 import pytest
 
 from smotext_assets.columns import column_lineage
-from smotext_assets.definitions import QUARANTINED_TAG, definitions, defs, resources
+from smotext_assets.definitions import (
+    QUARANTINED_TAG,
+    dagster_instance,
+    definitions,
+    defs,
+    resources,
+)
 from smotext_core.schemas import SYNTHETIC_TEXTS
 
 LABEL = "label"
@@ -221,6 +227,21 @@ def test_column_lineage_leads_from_the_table_to_the_corpus() -> None:
 
 def test_definitions_load_and_every_job_resolves() -> None:
     dg.Definitions.validate_loadable(definitions(resources()))
+
+
+def test_local_instances_evaluate_freshness(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", "to be restored")
+    monkeypatch.delenv("DAGSTER_HOME")
+    monkeypatch.setenv("SMOTEXT_HOME", str(tmp_path / "home"))
+    with dagster_instance() as instance:
+        assert instance.freshness_enabled
+    own = (Path(__file__).parents[2] / "dagster.yaml").read_text()
+    (tmp_path / "dagster.yaml").write_text(own)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.freshness_enabled
 
 
 IMPORT = """
