@@ -17,6 +17,7 @@ from smotext_assets.definitions import (
     defs,
     resources,
 )
+from smotext_assets.local_storage import BATCH_SIZE, LocalEventLog
 from smotext_core.schemas import SYNTHETIC_TEXTS
 
 LABEL = "label"
@@ -229,19 +230,27 @@ def test_definitions_load_and_every_job_resolves() -> None:
     dg.Definitions.validate_loadable(definitions(resources()))
 
 
-def test_local_instances_evaluate_freshness(
+def test_local_instances_evaluate_freshness_and_write_events_together(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    root = Path(__file__).parents[2]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DAGSTER_HOME", "to be restored")
-    monkeypatch.delenv("DAGSTER_HOME")
-    monkeypatch.setenv("SMOTEXT_HOME", str(tmp_path / "home"))
+    for name in ("DAGSTER_HOME", BATCH_SIZE):  # set, to be restored
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SMOTEXT_HOME", 'a "home": {of} mine')
     with dagster_instance() as instance:
+        assert os.environ["DAGSTER_HOME"] == f'{tmp_path}/a "home": {{of}} mine/dagster'
+        assert Path(os.environ["DAGSTER_HOME"], "history", "runs", "index.db").exists()
         assert instance.freshness_enabled
-    own = (Path(__file__).parents[2] / "dagster.yaml").read_text()
-    (tmp_path / "dagster.yaml").write_text(own)
+        assert isinstance(instance.event_log_storage, LocalEventLog)
+    assert int(os.environ[BATCH_SIZE]) > 0
+
+    (tmp_path / "dagster.yaml").write_text((root / "dagster.yaml").read_text())
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.freshness_enabled
+        assert isinstance(instance.event_log_storage, LocalEventLog)
+    assert f"export {BATCH_SIZE} := {os.environ[BATCH_SIZE]}" in (root / "Makefile").read_text()
 
 
 IMPORT = """
