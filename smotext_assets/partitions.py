@@ -1,7 +1,9 @@
 """The two dimensions, label and run, and the one loop over a run's partitions."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import dagster as dg
@@ -9,10 +11,52 @@ import polars as pl
 
 from smotext_assets.columns import column_lineage
 
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+_kept: ContextVar[tuple[dg.PartitionKeyRange, Sequence[str]] | None]
+_kept = ContextVar("the range of the step and its keys", default=None)
+
+
+class LabelByRun(dg.MultiPartitionsDefinition):
+    """Label × run as Dagster has it, but for two things."""
+
+    def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
+        """Without a tag of each dimension, `dagster/partition/label`.
+
+        The backfill of a job puts the tags of its first partition, all but `dagster/partition`, on
+        the runs of its ranges. Dagster believes the tags of dimensions before those of the range:
+        a run of r1 to r2 would make r1 alone, and be a success.
+        """
+        return {"dagster/partition": partition_key}
+
+    def get_partition_keys_in_range(  # type: ignore[override]  # as its parent overrides its own
+        self,
+        partition_key_range: dg.PartitionKeyRange,
+        dynamic_partitions_store: Any = None,
+    ) -> Sequence[str]:
+        """Looked up once where they are `kept`: Dagster asks for the whole range each time that it
+        is told the metadata of one partition."""
+        kept = _kept.get()
+        if kept is not None and kept[0] == partition_key_range:
+            return kept[1]
+        return super().get_partition_keys_in_range(partition_key_range, dynamic_partitions_store)
+
+
+@contextmanager
+def _keep(partition_key_range: dg.PartitionKeyRange, keys: Sequence[str]) -> Iterator[None]:
+    token = _kept.set((partition_key_range, keys))
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
 # Names of dynamic partitions are global across code locations, hence the prefix.
 labels = dg.DynamicPartitionsDefinition(name="smotext_label")
 runs = dg.DynamicPartitionsDefinition(name="smotext_run")
-label_by_run = dg.MultiPartitionsDefinition({"label": labels, "run": runs})
+label_by_run = LabelByRun({"label": labels, "run": runs})
 
 BY_LABEL_AND_RUN = (
     "class_pairs",
@@ -22,9 +66,6 @@ BY_LABEL_AND_RUN = (
     "synthetic_table",
 )
 BY_RUN = ("evaluation", "privacy_audit", "dataset_card")
-
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
 
 
 def follows(*parents: str) -> dg.AutomationCondition[dg.AssetKey]:
@@ -51,11 +92,13 @@ def for_each_partition(
     materialised.)
 
     Raises:
-        dg.Failure: with the metadata `failed_partitions`: the reason by key.
+        dg.Failure: with the metadata `failed_partitions`: the reason by key. Before anything is
+            made, where Dagster's tags of the run contradict each other.
     """
     good: dict[str, Mapping[str, Any]] = {}
     bad: dict[str, Exception] = {}
-    for key in context.partition_keys:
+    keys = _keys_asked_for(context)
+    for key in keys:
         began = time.perf_counter()
         try:
             metadata = make(**_dimensions(context, key))
@@ -65,8 +108,9 @@ def for_each_partition(
             context.log.exception(f"partition {key} failed")
             bad[key] = error
     if not bad:
-        for key, metadata in good.items():
-            context.add_asset_metadata(metadata, partition_key=key)
+        with _keep(context.partition_key_range, keys):
+            for key, metadata in good.items():
+                context.add_asset_metadata(metadata, partition_key=key)
         return
     for key, metadata in good.items():
         context.log_event(
@@ -81,6 +125,25 @@ def for_each_partition(
         metadata={"failed_partitions": dg.MetadataValue.json(reasons)},
         allow_retries=len(good) == 0,
     )
+
+
+def _keys_asked_for(context: dg.AssetExecutionContext) -> Sequence[str]:
+    """Keys of the partitions that the run is of.
+
+    Raises:
+        dg.Failure: the run's tags ask for other ones than Dagster would record.
+    """
+    keys: Sequence[str] = context.partition_keys
+    tags = context.run_tags
+    asked = (tags.get(RANGE_START, keys[0]), tags.get(RANGE_END, keys[-1]))
+    if asked != (keys[0], keys[-1]):
+        raise dg.Failure(
+            f"the run was asked for the partitions {asked[0]} to {asked[1]}, and Dagster would "
+            f"record {keys[0]} to {keys[-1]} as made: nothing was made. Launch the backfill from "
+            "the page of an asset, or from the job synthesis",
+            allow_retries=False,
+        )
+    return keys
 
 
 def _dimensions(context: dg.AssetExecutionContext, key: str) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """What happens by itself: the inbox, the nightly run, what follows, and failures told."""
 
+import asyncio
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
+from dagster._cli.asset import asset_materialize_command
+from dagster._core.definitions import freshness_evaluator
+from dagster._core.loader import LoadingContextForTest
 
 from smotext_assets import automation
 from smotext_assets.definitions import definitions, resources
 from smotext_assets.partitions import BY_RUN, labels, range_tags, runs
-from smotext_assets.resources import Corpus, StoreResource
+from smotext_assets.resources import Corpus, StoreResource, TableIOManager
 from tests.assets.conftest import (
     BY_LABEL_AND_RUN,
     COUNTS,
@@ -21,6 +27,7 @@ from tests.assets.conftest import (
     corpus_rows,
     write_corpus,
 )
+from tests.assets.test_day import LOCATION, Day
 from tests.conftest import S3_BUCKET
 
 if TYPE_CHECKING:
@@ -179,6 +186,46 @@ def test_inbox_in_a_bucket(
     put("a.csv", b"text,label\ntwo,x\n")  # the same size
     assert inbox.asked() == ["a.csv"]
     assert inbox.said() == "no new file"
+
+
+def test_inbox_in_a_bucket_is_ingested_with_the_versions_that_are_there(
+    s3_home: Home, s3_endpoint: str, s3_client: "S3Client", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_home.environment.items():
+        monkeypatch.setenv(name, value)
+    source = f"{s3_home.root}/inbox/"
+    store = StoreResource(root=s3_home.root, endpoint_url=s3_endpoint, region_name="us-east-1")
+    sensor = Inbox(source, store, s3_home.instance)
+    given = {
+        **s3_home.resources(s3_home.folder),
+        "corpus": Corpus(source=source),
+        "store": store,
+        "io_manager": TableIOManager(store=store),
+    }
+    job = definitions(given).resolve_job_def("ingest")
+
+    def put(name: str, rows: str) -> None:
+        key = f"{source.removeprefix(f's3://{S3_BUCKET}/')}{name}"
+        s3_client.put_object(Bucket=S3_BUCKET, Key=key, Body=f"text,label\n{rows}".encode())
+
+    def ingested() -> list[tuple[str, str]]:
+        result = sensor.tick()
+        assert isinstance(result, dg.SensorResult)
+        assert result.run_requests
+        (request,) = result.run_requests
+        done = job.execute_in_process(instance=s3_home.instance, run_config=request.run_config)
+        assert done.success
+        rows = store.open().read("raw_corpus").select("document_id", "text").rows()
+        return [(str(document_id), str(text)) for document_id, text in rows]
+
+    put("a.csv", "one red hen,x\ntwo red hens,y\n")
+    put("b.csv", "a blue cow,x\n")
+    first = [("a.csv/0", "one red hen"), ("a.csv/1", "two red hens"), ("b.csv/0", "a blue cow")]
+    assert ingested() == first
+    assert sensor.said() == "no new file"
+    put("a.csv", "six red hen,x\ntwo red hens,y\n")  # another version, of the same size
+    assert ingested() == [("a.csv/0", "six red hen"), *first[1:]]
+    assert sensor.said() == "no new file"
 
 
 # raw_corpus of an inbox
@@ -359,7 +406,11 @@ def failed(home: Home, result: dg.ExecuteInProcessResult) -> tuple[list[Any], Ma
 
 
 def test_failures_name_the_label_and_the_others_go_on(
-    finished: Home, tmp_path: Path, corpus: Path, tick: Callable[..., Any]
+    finished: Home,
+    tmp_path: Path,
+    corpus: Path,
+    tick: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     home = copy_of(finished, tmp_path)
     (request,) = tick(home)
@@ -388,6 +439,24 @@ def test_failures_name_the_label_and_the_others_go_on(
     assert home.query("SELECT DISTINCT label FROM synthetic_texts WHERE run <> 'r1'") == [
         ("medicine",)
     ]
+
+    # the cause is gone, and the command is entered as it was told
+    assert home.materialize(corpus, ["embeddings"], partition_key="cooking").success
+    dagster, asset, materialize, module, _, *asked = shlex.split(tags["smotext/rerun"])
+    assert (dagster, asset, materialize, module) == ("dagster", "asset", "materialize", "-m")
+    location = tmp_path / "location.py"  # of this home and its generator
+    location.write_text(LOCATION)
+    day = Day(tmp_path / "day")
+    for definition in (labels, runs):
+        name = str(definition.name)
+        keys = home.instance.get_dynamic_partitions(name)
+        day.home.instance.add_dynamic_partitions(name, keys)
+    monkeypatch.setenv("DAGSTER_HOME", day.environment["DAGSTER_HOME"])
+    monkeypatch.setenv("SMOTEXT_HOME", str(home.folder))
+    done = CliRunner().invoke(asset_materialize_command, [*asked, "-f", str(location)])
+    assert done.exit_code == 0, done.output
+    made = home.query("SELECT label, count(*) FROM synthetic_texts WHERE run <> 'r1' GROUP BY 1")
+    assert dict(made) == {"cooking": 8, "medicine": 10}
 
 
 def test_failures_of_the_corpus_say_how_to_rerun(home: Home, tmp_path: Path) -> None:
@@ -461,6 +530,23 @@ def test_automation_is_stopped_by_default() -> None:
     assert isinstance(schedule, dg.ScheduleDefinition)
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
     assert schedule.cron_schedule == "30 4 * * *"
+
+
+# freshness
+
+
+@pytest.mark.parametrize(
+    ("hours", "state"), [(0, "PASS"), (25, "PASS"), (27, "WARN"), (51, "FAIL")]
+)
+def test_table_is_fresh_until_two_nights_made_no_rows(
+    finished: Home, hours: int, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = freshness_evaluator.get_current_timestamp() + hours * 3600
+    monkeypatch.setattr(freshness_evaluator, "get_current_timestamp", lambda: now)
+    node = definitions(resources()).resolve_asset_graph().get(dg.AssetKey("synthetic_table"))
+    evaluator = freshness_evaluator.TimeWindowFreshnessPolicyEvaluator()
+    found = evaluator.evaluate_freshness(LoadingContextForTest(finished.instance), node)
+    assert asyncio.run(found).value == state
 
 
 # staleness

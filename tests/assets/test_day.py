@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from smotext_assets.local_storage import BATCH_SIZE
 from smotext_assets.partitions import BY_RUN
 from tests.assets.conftest import Home, corpus_rows, write_corpus
 
@@ -27,6 +28,11 @@ home = Home(Path(os.environ["SMOTEXT_HOME"]))
 defs = definitions(home.resources(f"{home.folder}/inbox/"), cron_schedule="* * * * *")
 """
 INSTANCE = """
+storage:
+  custom:
+    module: smotext_assets.local_storage
+    class: LocalStorage
+    config: {base_dir: %s}
 telemetry: {enabled: false}
 concurrency:
   pools: {default_limit: 1, granularity: run}
@@ -43,13 +49,14 @@ class Day:
         self.inbox, dagster_home = folder / "inbox", folder / "dagster"
         for path in (self.inbox, dagster_home):
             path.mkdir(parents=True)
-        (dagster_home / "dagster.yaml").write_text(INSTANCE)
+        (dagster_home / "dagster.yaml").write_text(INSTANCE % dagster_home)
         self.location = folder / "location.py"
         self.location.write_text(LOCATION)
         self.environment = {
             **os.environ,
             "DAGSTER_HOME": str(dagster_home),
             "SMOTEXT_HOME": str(folder),
+            BATCH_SIZE: "500",
             "PYTHONPATH": str(REPOSITORY),
             "OMP_NUM_THREADS": "1",
         }

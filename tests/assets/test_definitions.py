@@ -10,7 +10,14 @@ import dagster as dg
 import pytest
 
 from smotext_assets.columns import column_lineage
-from smotext_assets.definitions import QUARANTINED_TAG, definitions, defs, resources
+from smotext_assets.definitions import (
+    QUARANTINED_TAG,
+    dagster_instance,
+    definitions,
+    defs,
+    resources,
+)
+from smotext_assets.local_storage import BATCH_SIZE, LocalEventLog
 from smotext_core.schemas import SYNTHETIC_TEXTS
 
 LABEL = "label"
@@ -221,6 +228,29 @@ def test_column_lineage_leads_from_the_table_to_the_corpus() -> None:
 
 def test_definitions_load_and_every_job_resolves() -> None:
     dg.Definitions.validate_loadable(definitions(resources()))
+
+
+def test_local_instances_evaluate_freshness_and_write_events_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(tmp_path)
+    for name in ("DAGSTER_HOME", BATCH_SIZE):  # set, to be restored
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SMOTEXT_HOME", 'a "home": {of} mine')
+    with dagster_instance() as instance:
+        assert os.environ["DAGSTER_HOME"] == f'{tmp_path}/a "home": {{of}} mine/dagster'
+        assert Path(os.environ["DAGSTER_HOME"], "history", "runs", "index.db").exists()
+        assert instance.freshness_enabled
+        assert isinstance(instance.event_log_storage, LocalEventLog)
+    assert int(os.environ[BATCH_SIZE]) > 0
+
+    (tmp_path / "dagster.yaml").write_text((root / "dagster.yaml").read_text())
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.freshness_enabled
+        assert isinstance(instance.event_log_storage, LocalEventLog)
+    assert f"export {BATCH_SIZE} := {os.environ[BATCH_SIZE]}" in (root / "Makefile").read_text()
 
 
 IMPORT = """
