@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from smotext_assets.commits import leftovers
 from smotext_assets.storage import Store
 from tests.frames import ONE, RARE, TWO, frames, parts
 
@@ -82,7 +83,7 @@ def test_write_replaces_the_partition_and_its_file(store: Store) -> None:
     old = store.write("t", ONE, RARE)
     new = store.write("t", TWO, RARE)
     assert store.read("t", RARE).equals(TWO)
-    assert list(store._leftovers("t/label=rare/run=r1")) == [new.path]
+    assert list(leftovers(store._files, "t/label=rare/run=r1")) == [new.path]
     assert old.path != new.path
 
 
@@ -102,10 +103,10 @@ def test_write_in_a_bucket_leaves_young_parts_of_other_writers(
     other = "t/label=rare/run=r1/part-0000000000000000.parquet"
     s3_store._files.put(other, b"its manifest comes next")
     s3_store.write("t", ONE, RARE)
-    assert other in s3_store._leftovers("t/label=rare/run=r1")
+    assert other in leftovers(s3_store._files, "t/label=rare/run=r1")
     monkeypatch.setattr(s3_store._files, "grace_s", 0.0)
     kept = s3_store.write("t", ONE, RARE)
-    assert list(s3_store._leftovers("t/label=rare/run=r1")) == [kept.path]
+    assert list(leftovers(s3_store._files, "t/label=rare/run=r1")) == [kept.path]
 
 
 def test_write_in_a_bucket_restores_a_part_that_another_writer_deleted(
