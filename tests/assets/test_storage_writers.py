@@ -1,10 +1,6 @@
 """Writers and readers of one partition at the same time."""
 
-import os
-import subprocess
-import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +9,7 @@ import pytest
 from smotext_assets.files import file_lock
 from smotext_assets.storage import Manifest, Store
 from tests.frames import ONE, RARE, TWO
+from tests.together import ended, started_together
 
 # Two writers take turns with the same five frames, so that one often commits the very bytes that
 # the other is just replacing.
@@ -31,36 +28,7 @@ for number in range(int(rounds)):
 """
 
 
-def started_together(script: str, *arguments: Sequence[str]) -> list[subprocess.Popen[str]]:
-    """A process for each of `arguments`; all have loaded what they need, then all begin."""
-    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, *words],
-            env={**os.environ, **credentials},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for words in arguments
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n", process.communicate()
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return processes
-
-
-def ended(processes: Sequence[subprocess.Popen[str]]) -> None:
-    said = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), said
-
-
-@pytest.mark.parametrize(("kind", "rounds"), [("local", 60), ("s3", 30)])
+@pytest.mark.parametrize(("kind", "rounds"), [("local", 60), ("s3", 20)])
 def test_write_by_two_processes_never_tears(
     kind: str, rounds: int, s3_endpoint: str, request: pytest.FixtureRequest
 ) -> None:
