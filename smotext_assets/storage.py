@@ -38,6 +38,7 @@ from smotext_assets.manifests import (
     folder_of,
 )
 from smotext_assets.parquet import parquet_bytes, read_frames, write_frames
+from smotext_assets.quarantine import check_published
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -90,8 +91,8 @@ class Store:
         depend on how the rows are cut into frames. `metadata` is looked at after the last of them.
 
         Raises:
-            ValueError: a name that cannot be a path, metadata that is not JSON, no frame, or
-                frames of unlike columns.
+            ValueError: a name that cannot be a path, metadata that is not JSON, no frame, frames
+                of unlike columns, or other columns than those of a table that is published.
             OSError: the file or the manifest could not be written; the old state stays.
         """
         if isinstance(frames, pl.DataFrame):
@@ -116,6 +117,7 @@ class Store:
         metadata: Mapping[str, JSON],
     ) -> Manifest:
         folder = folder_of(table, partition)
+        check_published(table, schema)
         part = f"{folder}/part-{digest[:16]}.parquet"
         manifest = {
             "table": table,

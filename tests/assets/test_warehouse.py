@@ -251,8 +251,8 @@ def test_build_warehouse_keeps_rows_and_their_order(tmp_path: Path) -> None:
 
 def test_build_warehouse_refuses_vectors(tmp_path: Path) -> None:
     vectors = pl.DataFrame({"vector": pl.Series([[1.0]], dtype=pl.Array(pl.Float32, 1))})
-    with pytest.raises(TypeError, match=r"embeddings\.vector is Array\(Float32"):
-        build_warehouse(tmp_path / "w.duckdb", {"embeddings": vectors})
+    with pytest.raises(TypeError, match=r"texts\.vector is Array\(Float32"):
+        build_warehouse(tmp_path / "w.duckdb", {"texts": vectors})
     assert list(tmp_path.iterdir()) == []
 
 
