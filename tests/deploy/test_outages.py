@@ -133,7 +133,8 @@ def test_dead_workers_and_a_lost_postgres_hold_nothing_up(
     print(f"Postgres lost: the worker gave up after {gave_up:.0f} s, failed {seconds:.0f} s after")
     print(f"it was back. Ended meanwhile: {ended}; refused by the webserver: {refused}")
     (again,) = wait_until(lambda: retries(platform, run_id), seconds=120, what="retry")
-    assert platform.ended(again)["status"] == "SUCCESS"
+    found = platform.ended(again)
+    assert found["status"] == "SUCCESS", found
     print(f"repeated {time.monotonic() - back:.0f} s after Postgres was back")
     labels = sorted(COUNTS)
     assert [p["label"] for p in store.partitions("embeddings")] == labels
@@ -177,9 +178,11 @@ def killed_worker(
     killed = time.time()
     encoder.go_on()
     assert platform.ended(running, seconds=240)["status"] == "FAILURE"
-    assert platform.ended(waiting, seconds=240)["status"] == "SUCCESS"
+    found = platform.ended(waiting, seconds=240)
+    assert found["status"] == "SUCCESS", found
     (again,) = wait_until(lambda: retries(platform, running), seconds=120, what="retry")
-    assert platform.ended(again)["status"] == "SUCCESS"
+    found = platform.ended(again)
+    assert found["status"] == "SUCCESS", found
     times = {run["runId"]: run for run in platform.runs()}
     return times[running]["endTime"] - killed, times[waiting]["startTime"] - killed
 
