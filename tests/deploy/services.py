@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -121,12 +122,25 @@ class Platform:
         return run_id
 
     def run(self, run_id: str) -> Any:
-        return graphql(self.ui, STATUS, id=run_id)["runOrError"]
+        return self._asked(STATUS, id=run_id)["runOrError"]
 
     def runs(self) -> list[dict[str, Any]]:
         """All runs, the latest first."""
-        found: list[dict[str, Any]] = graphql(self.ui, RUNS)["runsOrError"]["results"]
+        found: list[dict[str, Any]] = self._asked(RUNS)["runsOrError"]["results"]
         return found
+
+    def _asked(self, query: str, **variables: Any) -> Any:
+        """Once more where the webserver's connections are from before a restart of Postgres."""
+
+        def answer() -> Any:
+            try:
+                return graphql(self.ui, query, **variables)
+            except urllib.error.HTTPError as error:
+                if b"server closed the connection" not in error.read():
+                    raise
+                return None
+
+        return wait_until(answer, seconds=30, what="an answer of the webserver")
 
     def ended(self, run_id: str, *, seconds: float = 180) -> Any:
         """The run, once it is no longer going on."""

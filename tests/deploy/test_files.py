@@ -140,6 +140,13 @@ def test_compose_has_exactly_one_daemon() -> None:
     assert "deploy" not in daemons["daemon"]
 
 
+def test_compose_code_location_keeps_its_name() -> None:
+    """By it a new container knows the runs of the one before, which are dead."""
+    service = compose()["services"]["code-location"]
+    assert service["hostname"] == "code-location"
+    assert "deploy" not in service
+
+
 def test_compose_services_tell_their_health_and_restart() -> None:
     built = {"deploy/control-plane.Dockerfile", "deploy/gpu.Dockerfile"}
     for name, service in compose()["services"].items():
