@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ class Encoder:
 
 
 @pytest.fixture
-def server() -> "Postgres":  # type: ignore[misc]
+def server() -> Iterator[Postgres]:
     with postgres_server() as server:
         yield server
 
@@ -66,15 +66,19 @@ def postgres(server: Postgres) -> dict[str, str]:
     return server.environment
 
 
-@pytest.mark.soak
-def test_dead_workers_and_a_lost_postgres_hold_nothing_up(
-    server: Postgres,
+@pytest.fixture
+def encoder(environment: dict[str, str]) -> Encoder:
+    return Encoder(Path(environment["SMOTEXT_HOME"]))
+
+
+@pytest.fixture
+def platform(
     environment: dict[str, str],
+    encoder: Encoder,
     start: Callable[..., subprocess.Popen[bytes]],
     tmp_path: Path,
-    s3_client: "S3Client",
-) -> None:
-    encoder = Encoder(Path(environment["SMOTEXT_HOME"]))
+) -> Platform:
+    """All services, and a corpus that is read and split."""
     corpus = write_corpus(tmp_path / "corpus.csv", corpus_rows())
     path = f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     platform = Platform(
@@ -83,96 +87,122 @@ def test_dead_workers_and_a_lost_postgres_hold_nothing_up(
         module="tests.deploy.slow_location",
     )
     platform.start_all()
-    store = Store(environment["SMOTEXT_STORE"], client=s3_client)
-    first = platform.launch("raw_corpus", "labelled_texts")
-    assert platform.ended(first)["status"] == "SUCCESS"
+    succeeds(platform, platform.launch("raw_corpus", "labelled_texts"))
+    return platform
 
-    told = killed_worker(platform, encoder, "medicine", "astronomy")
-    print(f"worker killed: failed after {told[0]:.0f} s, the next run began after {told[1]:.0f} s")
-    assert {p["label"] for p in store.partitions("embeddings")} == {"astronomy", "medicine"}
-    old = {p["label"]: store.manifest("embeddings", p) for p in store.partitions("embeddings")}
-    texts = store.read("labelled_texts")
 
-    # away for a moment: the run waits, and goes on
-    store.delete("embeddings", {"label": "astronomy"})
-    calls = len(encoder.calls())
-    encoder.hold(COUNTS["astronomy"])
-    short = platform.launch("embeddings", tags={"dagster/partition": "astronomy"})
-    encoder.worker_of(COUNTS["astronomy"], after=calls)
-    server.stop()
+@pytest.fixture
+def store(environment: dict[str, str], s3_client: "S3Client") -> Store:
+    return Store(environment["SMOTEXT_STORE"], client=s3_client)
+
+
+@pytest.mark.soak
+def test_killed_workers_hold_nothing_up(platform: Platform, encoder: Encoder, store: Store) -> None:
+    killed_worker(platform, encoder, "medicine", "astronomy")
+    assert embedded(store) == {"astronomy", "medicine"}
+
+    # with its whole code location, which Compose starts again
+    encoder.hold(COUNTS["cooking"])
+    run_id = platform.launch("embeddings", tags={"dagster/partition": "cooking"})
+    worker = encoder.worker_of(COUNTS["cooking"])
+    os.killpg(platform.processes["code-location"].pid, signal.SIGKILL)
+    platform.processes["code-location"].wait()
+    wait_until(lambda: not alive(worker), seconds=10, what="the end of the worker")
     encoder.go_on()
+    assert platform.restart_what_ended() == ["code-location"]
+    assert platform.ended(run_id)["status"] == "FAILURE"
+    repeated(platform, run_id)
+    assert embedded(store) == set(COUNTS)
+    statuses = sorted(run["status"] for run in platform.runs())
+    assert statuses == ["FAILURE"] * 2 + ["SUCCESS"] * 4
+
+
+@pytest.mark.soak
+def test_lost_postgres_holds_nothing_up(
+    server: Postgres, platform: Platform, encoder: Encoder, store: Store, tmp_path: Path
+) -> None:
+    # for a moment: the run waits, and goes on
+    run_id = lost(server, platform, encoder, "medicine")
     time.sleep(1)
     server.start()
-    found = platform.ended(short)
-    assert found["status"] == "SUCCESS", found
-    assert len(encoder.calls()) == calls + 1
+    succeeds(platform, run_id)
 
-    # all labels again, one of them new; Postgres goes while that one is embedded
-    encoder.hold(COUNTS["cooking"])
-    run_id = platform.launch("embeddings", tags=range_tags(["astronomy", "medicine"]))
-    worker = encoder.worker_of(COUNTS["cooking"])
-    server.stop()
-    lost = time.monotonic()
-    encoder.go_on()
+    # for longer than an event is tried, not as long as the worker lives: the label fails
+    run_id = lost(server, platform, encoder, "cooking")
+    time.sleep(15)
+    server.start()
+    assert platform.ended(run_id)["status"] == "FAILURE"
+    assert retries(platform, run_id) == []
+    assert embedded(store) == {"medicine"}
+    succeeds(platform, platform.launch("embeddings", tags={"dagster/partition": "cooking"}))
+    old = {p["label"]: store.manifest("embeddings", p) for p in store.partitions("embeddings")}
+    texts, calls = store.read("labelled_texts"), len(encoder.calls())
+
+    # until the worker has given up; all labels are asked for, and one is new
+    run_id = lost(server, platform, encoder, "astronomy", asked=range_tags(sorted(COUNTS)))
+    began = time.monotonic()
+    worker = encoder.worker_of(COUNTS["astronomy"])
     wait_until(lambda: not alive(worker), seconds=240, what="the worker to give up")
-    gave_up = time.monotonic() - lost
+    gave_up = time.monotonic() - began
     log = tmp_path / "code-location.log"
     wait_until(
         lambda: "Exception in thread grpc-server-cleanup" in log.read_text(),
         seconds=60,
         what="the code location to give up looking for dead workers",
     )
-    # what was committed can be read
-    assert store.read("labelled_texts").equals(texts)
-    for label, manifest in old.items():
-        assert store.manifest("embeddings", {"label": label}) == manifest
+    assert store.read("labelled_texts").equals(texts)  # as before, meanwhile
+    assert embedded(store) == old.keys()
+    for label in old:
         store.read("embeddings", {"label": label})
-    ended = platform.restart_what_ended()
     server.start()
     back = time.monotonic()
+    ended: list[str] = []
 
     def failed() -> bool:
         ended.extend(platform.restart_what_ended())  # as Compose does
         return bool(platform.run(run_id)["status"] == "FAILURE")
 
     wait_until(failed, seconds=240, what="the dead run to be failed")
-    seconds = time.monotonic() - back
-    print(f"Postgres lost: the worker gave up after {gave_up:.0f} s, failed {seconds:.0f} s after")
-    print(f"it was back. Ended meanwhile: {ended}")
-    (again,) = wait_until(lambda: retries(platform, run_id), seconds=120, what="retry")
-    found = platform.ended(again)
-    assert found["status"] == "SUCCESS", found
-    print(f"repeated {time.monotonic() - back:.0f} s after Postgres was back")
-    labels = sorted(COUNTS)
-    assert [p["label"] for p in store.partitions("embeddings")] == labels
-    for label in labels:
+    print(f"the worker gave up after {gave_up:.0f} s; its run was failed ", end="")
+    print(f"{time.monotonic() - back:.0f} s after Postgres was back; had to be started: {ended}")
+    repeated(platform, run_id)
+    assert embedded(store) == set(COUNTS)
+    for label, count in COUNTS.items():
         frame = store.read("embeddings", {"label": label})
-        assert frame.height == frame["text_id"].n_unique() == COUNTS[label]
-        if label in old:
-            assert store.manifest("embeddings", {"label": label}) == old[label]
-    # nothing was embedded twice but what a worker was at when it died, and what was deleted above
-    twice = [COUNTS["medicine"], COUNTS["cooking"], COUNTS["astronomy"]]
-    assert sorted(n for _, n in encoder.calls()) == sorted([*COUNTS.values(), *twice])
+        assert frame.height == frame["text_id"].n_unique() == count
+        assert store.manifest("embeddings", {"label": label}) == old.get(
+            label, store.manifest("embeddings", {"label": label})
+        )
+    assert [n for _, n in encoder.calls()[calls:]] == [COUNTS["astronomy"]] * 2
 
-    # The code location has not noticed a dead worker since: the sensor does.
-    store.delete("embeddings", {"label": "medicine"})
-    store.delete("embeddings", {"label": "astronomy"})
-    told = killed_worker(platform, encoder, "medicine", "astronomy")
-    print(f"worker killed: failed after {told[0]:.0f} s, the next run began after {told[1]:.0f} s")
-    assert [p["label"] for p in store.partitions("embeddings")] == labels
-    assert [run["status"] for run in platform.runs() if run["status"] != "SUCCESS"] == [
-        "FAILURE"
-    ] * 3
+    # the code location has noticed no dead worker since: the sensor does
+    for label in ("astronomy", "medicine"):
+        store.delete("embeddings", {"label": label})
+    killed_worker(platform, encoder, "medicine", "astronomy")
+    assert embedded(store) == set(COUNTS)
 
 
-def killed_worker(
-    platform: Platform, encoder: Encoder, label: str, other: str
-) -> tuple[float, float]:
-    """Kill the worker of a run that embeds `label`, while another waits for its place in the pool.
+def lost(
+    server: Postgres,
+    platform: Platform,
+    encoder: Encoder,
+    label: str,
+    *,
+    asked: Mapping[str, str] | None = None,
+) -> str:
+    """Stop Postgres while a run embeds `label`, which then goes on; the run's id."""
+    calls = len(encoder.calls())
+    encoder.hold(COUNTS[label])
+    run_id = platform.launch("embeddings", tags=asked or {"dagster/partition": label})
+    encoder.worker_of(COUNTS[label], after=calls)
+    server.stop()
+    encoder.go_on()
+    return run_id
 
-    Returns:
-        Seconds from the kill to the run's failure, and to the other's start.
-    """
+
+def killed_worker(platform: Platform, encoder: Encoder, label: str, other: str) -> None:
+    """Kill the worker of a run that embeds `label`, while another waits for its place in the pool:
+    the one is failed and repeated, the other begins."""
     calls = len(encoder.calls())
     encoder.hold(COUNTS[label])
     running = platform.launch("embeddings", tags={"dagster/partition": label})
@@ -185,13 +215,27 @@ def killed_worker(
     killed = time.time()
     encoder.go_on()
     assert platform.ended(running, seconds=240)["status"] == "FAILURE"
-    found = platform.ended(waiting, seconds=240)
-    assert found["status"] == "SUCCESS", found
-    (again,) = wait_until(lambda: retries(platform, running), seconds=120, what="retry")
-    found = platform.ended(again)
-    assert found["status"] == "SUCCESS", found
+    succeeds(platform, waiting)
+    repeated(platform, running)
     times = {run["runId"]: run for run in platform.runs()}
-    return times[running]["endTime"] - killed, times[waiting]["startTime"] - killed
+    print(f"worker killed: failed after {times[running]['endTime'] - killed:.0f} s, ", end="")
+    print(f"the next run began after {times[waiting]['startTime'] - killed:.0f} s")
+
+
+def succeeds(platform: Platform, run_id: str) -> None:
+    found = platform.ended(run_id)
+    assert found["status"] == "SUCCESS", found
+
+
+def repeated(platform: Platform, run_id: str) -> None:
+    """By itself, once, and with success."""
+    wait_until(lambda: retries(platform, run_id), seconds=120, what="another attempt")
+    (again,) = retries(platform, run_id)
+    succeeds(platform, again)
+
+
+def embedded(store: Store) -> set[str]:
+    return {partition["label"] for partition in store.partitions("embeddings")}
 
 
 def retries(platform: Platform, run_id: str) -> list[str]:
