@@ -135,7 +135,7 @@ class Bucket:
                     CopySource={"Bucket": self.bucket, "Key": self.prefix + name},
                 )
             except ClientError as error:
-                if error.response["Error"]["Code"] != "NoSuchKey":
+                if error.response["Error"]["Code"] not in ("NoSuchKey", "404"):
                     raise
                 return False
         return True

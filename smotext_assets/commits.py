@@ -137,4 +137,7 @@ def _named(files: Folder | Bucket, folder: str) -> str | None:
 
 
 def _delete_unnamed(files: Folder | Bucket, folder: str, name: str) -> None:
-    files.delete_unless(name, lambda: _named(files, folder) == name)
+    if name.rpartition("/")[2].startswith("part-"):
+        files.delete_unless(name, lambda: _named(files, folder) == name)
+    else:  # a manifest never names it
+        files.delete(name)

@@ -82,6 +82,27 @@ def test_file_that_is_committed_again_while_it_is_swept_stays(
     assert left == {old.file, "_manifest.json"}
 
 
+def test_sweep_in_a_bucket_copies_no_batch_and_minds_no_file_that_is_gone(
+    s3_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied, copy = [], s3_store._files._copy  # type: ignore[union-attr]
+
+    def noted(name: str, to: str) -> bool:
+        if not copied:
+            s3_store._files.delete(name)  # another writer was faster
+        copied.append(name)
+        return copy(name, to)
+
+    kept = s3_store.batches("t", RARE, inputs={})
+    kept.make(3, size=1, make=lambda rows: ONE, progress=lambda rows: None)
+    old = s3_store.write("t", ONE, RARE)
+    monkeypatch.setattr(s3_store._files, "_copy", noted)
+    new = s3_store.write("t", TWO, RARE)
+    assert copied == [old.path]
+    left = {name.rpartition("/")[2] for name in s3_store._files.list("t/")}
+    assert left == {new.file, "_manifest.json"}
+
+
 def test_file_of_a_writer_that_was_overtaken_goes(
     s3_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,16 @@ def test_store_on_the_s3_service_of_the_compose_file(
     store.write("t", frame, {"label": "rare"})
     store.write("t", frame.head(1), {"label": "rare"})
     assert store.read_all("t").equals(frame.head(1))
+    key = {"label": "rare"}
+    current = store.manifest("t", key)
+    assert current is not None
+    names = {name.rpartition("/")[2] for name in store._files.list("t/")}
+    assert names == {current.file, "_manifest.json"}
+    needed = iter([False, True])  # committed again while it is swept
+    store._files.delete_unless(current.path, lambda: next(needed))
+    assert store.read("t", key).equals(frame.head(1))
+    store._files.delete_unless("t/label=rare/part-none.parquet", lambda: False)
+    assert set(store._files.list("t/")) == {current.path, "t/label=rare/_manifest.json"}
     assert store.manifest("t", {"label": "none"}) is None
     store.delete("t", {"label": "rare"})
     assert store.partitions("t") == []
