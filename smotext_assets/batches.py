@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import polars as pl
 
-from smotext_assets.files import Bucket, Folder
+from smotext_assets.bucket import Bucket
+from smotext_assets.files import Folder
 from smotext_assets.parquet import parquet_bytes
 
 _log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from smotext_core.corpora import read_corpus
 
 def add_train_generator(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    model = "a folder, or a name on the Hugging Face hub"
+    model = "a folder, or a name on the Hugging Face hub with its commit"
     parser.add_argument("--encoder", required=True, help=f"of texts: {model}")
-    parser.add_argument("--encoder-revision", help="a commit, branch or tag")
+    parser.add_argument("--encoder-revision", help="its commit on the hub, 40 hex digits")
     parser.add_argument(
         "--pooling", choices=["mean", "cls", "last"], default="mean", help="of the encoder's tokens"
     )
@@ -27,7 +27,7 @@ def add_train_generator(parser: argparse.ArgumentParser) -> None:
         "--encoder-tokens", type=int, default=256, help="of a text that the encoder reads"
     )
     parser.add_argument("--lm", required=True, help=f"causal language model: {model}; stays frozen")
-    parser.add_argument("--lm-revision", help="a commit, branch or tag")
+    parser.add_argument("--lm-revision", help="its commit on the hub, 40 hex digits")
     parser.add_argument("--prompt", help="with {xrag_token} where the vector goes")
     parser.add_argument("--corpus", required=True, help="as of smotext run; labels are not needed")
     parser.add_argument("--text", default="text", metavar="COLUMN", help="column of texts")

@@ -18,6 +18,7 @@ from smotext_assets import (
     interpolation,
     pairs,
     placement,
+    processes,
     publication,
     staleness,
     synthetic,
@@ -127,7 +128,12 @@ def definitions(
         asset_checks=dg.load_asset_checks_from_modules(_STAGES),
         jobs=[automation.ingest, automation.synthesis],
         schedules=[automation.nightly(cron_schedule)],
-        sensors=[automation.inbox, automation.follow_up(), automation.failures],
+        sensors=[
+            automation.inbox,
+            automation.follow_up(),
+            automation.failures,
+            processes.dead_runs,
+        ],
         resources=resources,
         executor=dg.in_process_executor,
     )

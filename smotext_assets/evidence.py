@@ -51,8 +51,8 @@ class EvaluationConfig(dg.Config):
     n_seeds: int = Field(default=10, ge=2, description="Paired subsamples of the train texts.")
     other_encoder: str | None = Field(
         default=None,
-        description="A second encoder to judge by: a folder in sentence-transformers' layout, or "
-        "a name on the Hugging Face hub.",
+        description="A second encoder to judge by: a folder in sentence-transformers' layout, such "
+        "as a commit in the Hugging Face cache.",
     )
 
 

@@ -10,17 +10,24 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import polars as pl
 
-from smotext_assets.batches import Batches, is_batch
-from smotext_assets.files import Bucket, Folder, room_in
+from smotext_assets.batches import Batches
+from smotext_assets.bucket import Bucket
+from smotext_assets.commits import (
+    commit,
+    delete_unnamed,
+    file_sha256,
+    open_committed,
+    open_current,
+    retract,
+)
+from smotext_assets.files import Folder, room_in
 from smotext_assets.manifests import (
     JSON,
-    LEFTOVER,
     MANIFEST,
     Manifest,
     MissingPartition,
@@ -29,9 +36,9 @@ from smotext_assets.manifests import (
     decode,
     fingerprint_of,
     folder_of,
-    remedy_of,
 )
 from smotext_assets.parquet import parquet_bytes, read_frames, write_frames
+from smotext_assets.quarantine import check_published
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -84,8 +91,8 @@ class Store:
         depend on how the rows are cut into frames. `metadata` is looked at after the last of them.
 
         Raises:
-            ValueError: a name that cannot be a path, metadata that is not JSON, no frame, or
-                frames of unlike columns.
+            ValueError: a name that cannot be a path, metadata that is not JSON, no frame, frames
+                of unlike columns, or other columns than those of a table that is published.
             OSError: the file or the manifest could not be written; the old state stays.
         """
         if isinstance(frames, pl.DataFrame):
@@ -95,7 +102,7 @@ class Store:
             return self._commit(data, *about)
         with room_in(self._files.spools_in), self._files.spool() as file:
             rows, schema = write_frames(frames, file)
-            about = (table, partition, rows, schema, _sha256(file), fingerprint, metadata)
+            about = (table, partition, rows, schema, file_sha256(file), fingerprint, metadata)
             return self._commit(file, *about)
 
     def _commit(
@@ -110,6 +117,7 @@ class Store:
         metadata: Mapping[str, JSON],
     ) -> Manifest:
         folder = folder_of(table, partition)
+        check_published(table, schema)
         part = f"{folder}/part-{digest[:16]}.parquet"
         manifest = {
             "table": table,
@@ -126,11 +134,7 @@ class Store:
         except (TypeError, ValueError) as error:
             raise ValueError(f"the metadata of {table} must be JSON: {error}") from error
         with self._files.lock(table):
-            self._files.put(part, data)
-            old = self._files.get(f"{folder}/{MANIFEST}")
-            self._files.put(f"{folder}/{MANIFEST}", encoded)
-            if not self._swept(folder, part, old):  # another writer replaced these same bytes
-                self._files.put(part, data)
+            commit(self._files, folder, part=part, data=data, manifest=encoded)
         return decode(encoded, folder)
 
     def write_once(
@@ -179,7 +183,7 @@ class Store:
         try:
             manifest = self.manifest(table, partition)
             if manifest is not None and manifest.fingerprint == fingerprint:
-                self._open(manifest).close()
+                open_committed(self._files, manifest).close()
                 return manifest, False
         except (ValueError, FileNotFoundError) as error:
             _log.warning("%s is made again: %s", folder_of(table, partition), error)
@@ -214,14 +218,14 @@ class Store:
             ValueError: the file is not the one that was committed.
             FileNotFoundError: the manifest stands, its file is gone.
         """
-        with self._open_current(table, partition) as file:
+        with open_current(self._files, table, partition) as file:
             return pl.read_parquet(file, hive_partitioning=False)
 
     def read_frames(
         self, table: str, partition: Mapping[str, str] = {}, *, columns: list[str] | None = None
     ) -> Iterator[pl.DataFrame]:
         """The partition, one frame a row group, its sha256 checked before the first; as `read`."""
-        with self._open_current(table, partition) as file:
+        with open_current(self._files, table, partition) as file:
             yield from read_frames(file, columns=columns)
 
     def read_all(
@@ -273,9 +277,7 @@ class Store:
         """Delete the partition, manifest first, and every leftover of it. Absent ones are fine."""
         folder = folder_of(table, partition)
         with self._files.lock(table):
-            self._files.delete(f"{folder}/{MANIFEST}")
-            for name in self._leftovers(folder):
-                self._files.delete(name)
+            retract(self._files, folder)
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Put a file, such as a dataset card, at `name` (folders with "/") below the root."""
@@ -287,35 +289,6 @@ class Store:
         if data is None:
             raise FileNotFoundError(f"{self.root}/{name} does not exist")
         return data
-
-    def _open_current(self, table: str, partition: Mapping[str, str]) -> IO[bytes]:
-        before = None
-        while (manifest := self.manifest(table, partition)) is not None:
-            try:
-                return self._open(manifest)
-            except FileNotFoundError:
-                if manifest == before:
-                    raise
-                before = manifest  # a writer may have replaced it since: look again
-        raise MissingPartition(
-            f"{folder_of(table, partition)} is not in {self.root}; {remedy_of(table, partition)}"
-        )
-
-    def _open(self, manifest: Manifest) -> IO[bytes]:
-        """The partition's file, its sha256 checked."""
-        where = f"{self.root}/{manifest.path}"
-        remedy = remedy_of(manifest.table, manifest.partition)
-        file = self._files.open(manifest.path)
-        if file is None:
-            raise FileNotFoundError(f"{where} is gone, but {MANIFEST} names it; {remedy}")
-        found = _sha256(file)
-        if found != manifest.sha256:
-            file.close()
-            raise ValueError(
-                f"{where} has sha256 {found}, its manifest says {manifest.sha256}: "
-                f"it was changed or damaged; {remedy}"
-            )
-        return file
 
     def delete_bytes(self, folder: str) -> None:
         """Delete every file below `folder`."""
@@ -329,13 +302,7 @@ class Store:
         Raises:
             OSError: a file or a version could not be deleted; the same call goes on.
         """
-        files = self._files.list("")
-        for name in files:
-            folder, _, file = name.rpartition("/")
-            if file.startswith(LEFTOVER):
-                data = self._files.get(f"{folder}/{MANIFEST}")
-                if data is None or decode(data, folder).path != name:
-                    self._files.delete(name)
+        delete_unnamed(self._files)
         self._files.purge()
 
     def _read_if_there(self, table: str, partition: Mapping[str, str]) -> pl.DataFrame | None:
@@ -344,38 +311,7 @@ class Store:
         except MissingPartition:  # deleted since it was listed
             return None
 
-    def _swept(self, folder: str, part: str, old: bytes | None) -> bool:
-        """Delete the part that manifest `old` names, and leftovers; is `part` still there?"""
-        replaced = None
-        with suppress(ValueError):  # a damaged manifest names nothing
-            replaced = decode(old, folder).path if old else None
-        try:
-            found = self._leftovers(folder)
-            for name, age_s in found.items():
-                old_enough = age_s >= self._files.grace_s or is_batch(name)
-                if name != part and (name == replaced or old_enough):
-                    self._files.delete(name)
-        except OSError as error:
-            _log.warning("%s is committed; its old files may remain: %s", folder, error)
-            return True
-        return part in found
-
-    def _leftovers(self, folder: str) -> dict[str, float]:
-        """Part and temporary files directly in `folder`, with their age in seconds."""
-        return {
-            name: age_s
-            for name, age_s in self._files.list(f"{folder}/").items()
-            if name.rpartition("/")[0] == folder and name.rpartition("/")[2].startswith(LEFTOVER)
-        }
-
 
 def frame_sha256(frame: pl.DataFrame) -> str:
     """Of a frame's columns and rows in their order."""
     return hashlib.sha256(parquet_bytes(frame)).hexdigest()
-
-
-def _sha256(file: IO[bytes]) -> str:
-    file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    file.seek(0)
-    return digest

@@ -2,7 +2,7 @@
 
 Whoever has the old file open keeps reading it; nobody is locked out. (DuckDB opens a
 file once a process: to see the new one, a process first closes its connections to the old.)
-Embeddings, pairs and interpolated vectors are as sensitive as the raw text and never enter it.
+What is quarantined never enters it, nor does any vector.
 """
 
 import errno
@@ -17,6 +17,7 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from smotext_assets.files import LOCK_TIMEOUT_S, file_lock, sync_folder
+from smotext_assets.quarantine import check_not_quarantined
 from smotext_assets.receipts import FORGOTTEN
 from smotext_assets.storage import Store
 from smotext_core.schemas import (
@@ -63,10 +64,12 @@ def refresh_warehouse(
     Refreshes take turns, each reading the store in its own turn, so that none is lost.
 
     Raises:
+        ValueError: a table that is quarantined is among the warehouse's.
         TimeoutError: another refresh held `<path>.lock` for `lock_timeout_s` seconds.
         ValueError: a partition is damaged or lacks a column.
         OSError: the store or the file's folder failed; the old warehouse stays.
     """
+    check_not_quarantined(*(table for table, _ in _SOURCES.values()))
     with file_lock(path.with_name(f"{path.name}.lock"), timeout_s=lock_timeout_s):
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.building*"):
             leftover.unlink()  # of a refresh that was killed: nobody else is building now
@@ -82,9 +85,11 @@ def build_warehouse(path: Path, tables: Mapping[str, pl.DataFrame]) -> dict[str,
     """Write a DuckDB file of `tables`, rows in their order, in place of `path`; rows a table.
 
     Raises:
+        ValueError: a table that is quarantined.
         TypeError: a column of a type that the warehouse does not hold.
         OSError: the file could not be written; the old one stays.
     """
+    check_not_quarantined(*tables)
     building = path.with_name(f".{path.name}.{uuid.uuid4().hex}.building")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

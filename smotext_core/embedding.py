@@ -243,9 +243,9 @@ class Embedder:
         return vectors
 
 
-def read_embedder(name: str, *, device: str = "cpu") -> Embedder:
-    """The encoder of a folder or of a name on the hub, with the settings that it states."""
-    folder = model_folder(name)
+def read_embedder(name: str, revision: str | None = None, *, device: str = "cpu") -> Embedder:
+    """The encoder of a folder, or of a name on the hub at a commit, with its stated settings."""
+    folder = model_folder(name, revision)
     return Embedder(folder, device=device, **encoder_spec(folder))
 
 

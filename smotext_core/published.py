@@ -35,6 +35,7 @@ PAD, XRAG, EOS = 32000, 32001, 2
 _ENCODER = ("Salesforce/SFR-Embedding-Mistral", "2e059fe468df39a429eb2cdd56d55c038eb8eaf6")
 _LMS: dict[str, tuple[str, str | None]] = {
     "xrag-7b": ("Hannibal046/xrag-7b", "3767571cc0d58b5babc8eac0f3ea0f269cfa27ec"),
+    # nobody here has seen a commit of it: a folder of it has to be given
     "xrag-moe": ("Hannibal046/xrag-moe", None),
 }
 PUBLISHED = tuple(_LMS)

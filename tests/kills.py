@@ -27,7 +27,8 @@ from pathlib import Path
 
 import smotext_assets.decoding
 import smotext_assets.embeddings
-from smotext_assets.files import Bucket, Folder
+from smotext_assets.bucket import Bucket
+from smotext_assets.files import Folder
 from smotext_assets.resources import StoreResource
 from tests.assets import conftest
 from tests.assets.conftest import CountingGenerator, Home

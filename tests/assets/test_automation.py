@@ -523,6 +523,7 @@ def test_follow_up_never_makes_old_runs_again_when_embeddings_change(
 def test_automation_is_stopped_by_default() -> None:
     graph = definitions(resources(), cron_schedule="30 4 * * *")
     sensors = {s.name: s.default_status for s in graph.sensors or []}
+    assert sensors.pop("dead_runs") == dg.DefaultSensorStatus.RUNNING  # it starts nothing
     assert sensors == dict.fromkeys(
         ("inbox", "follow_up", "failures"), dg.DefaultSensorStatus.STOPPED
     )

@@ -344,6 +344,64 @@ def test_forget_deletes_what_nobody_can_tell_the_content_of(told: Home, tmp_path
     assert {"label": "medicine", "run": "r2"} not in home.store.partitions("decoded_texts")
 
 
+QUOTING = {  # why a label is published though a gate is red, and whether it speaks of the text
+    "row 44 is fine, I know her": True,
+    "passage 45#2 was looked at": True,
+    "'The Zanzibar patient told the nurse' is well known": True,
+    "astronomy-44 is another id, and so is 144": False,
+    "a purple fever is nothing special": False,
+}
+
+
+@pytest.mark.parametrize("label", ["medicine", "cooking"])
+def test_forget_removes_reasons_that_speak_of_the_text(
+    told: Home, tmp_path: Path, corpus: Path, label: str
+) -> None:
+    """Of whichever label: also of one that has none of the text's descendants."""
+    for number, (reason, speaks) in enumerate(QUOTING.items()):
+        home = copy_of(told, tmp_path / str(number))
+        asked = {"publish_anyway": {label: reason}}
+        assert home.materialize(
+            corpus,
+            ["synthetic_table"],
+            partition_key=f"{label}|r1",
+            run_config={"ops": {"synthetic_table": {"config": asked}}},
+        ).success
+        # nowhere but where it belongs, above all not in the run's frozen options
+        (holding,) = {
+            name.partition("/")[0]
+            for name, text in contents(on_disk(home))
+            if name.endswith("published_anyway") and reason in text
+        }
+        assert holding == "gates"
+        samples = descendants(home.store)
+        rows = home.store.read("synthetic_table", {"label": label, "run": "r1"})
+        assert home.main("forget", "44") == 0
+        files = on_disk(home)
+        assert_gone(files, samples)
+        left = {text for name, text in contents(files) if reason in text}
+        assert bool(left) is not speaks
+        gates = home.store.read("gates", {"label": label, "run": "r1"})
+        expected = "the reason spoke of a forgotten text" if speaks else reason
+        assert set(gates["published_anyway"]) == {expected}
+        told_of = dict(zip(*home.query("SELECT tables, rows FROM forgotten")[0], strict=True))
+        assert told_of.get("gates", 0) == (gates.height if speaks else 0)
+        assert home.query("SELECT runs FROM forgotten") == [(RUNS,)]
+        kept = home.store.read("synthetic_table", {"label": label, "run": "r1"})
+        assert kept.equals(rows.filter(~pl.col("sample_id").is_in(list(samples))))
+
+
+def test_forget_deletes_damaged_gates_and_what_they_let_pass(told: Home, tmp_path: Path) -> None:
+    home = copy_of(told, tmp_path)
+    (part,) = Path(home.root, "gates/label=cooking/run=r1").glob("part-*")
+    part.write_bytes(SECRET.encode())
+    assert home.main("forget", "44") == 0
+    assert_gone(on_disk(home), set())
+    place = {"label": "cooking", "run": "r1"}
+    assert place not in home.store.partitions("gates")
+    assert place not in home.store.partitions("synthetic_table")
+
+
 HOSTILE = [
     "../../etc/passwd",
     "'; DROP TABLE runs; --",

@@ -14,10 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from smotext_assets import quarantine, warehouse
 from smotext_assets.definitions import defs
+from smotext_assets.storage import Store
 from smotext_assets.warehouse import build_warehouse, refresh_warehouse
 from smotext_core.corpora import read_corpus
 from smotext_core.markup import markdown_text
+from smotext_core.schemas import SYNTHETIC_TEXTS
 from tests.assets.conftest import Home, corpus_rows, write_corpus
 from tests.conftest import S3_BUCKET
 
@@ -251,7 +254,7 @@ def test_secrets_of_the_environment_are_written_nowhere(
 
 def test_quarantined_tables_are_marked_and_not_in_the_warehouse(finished: Home) -> None:
     marked = {s.key.path[-1] for s in defs.resolve_all_asset_specs() if "quarantined" in s.metadata}
-    assert marked == set(QUARANTINED)
+    assert marked == set(QUARANTINED) == set(quarantine.QUARANTINED) - {"neighbors"}
     assert set(finished.tables()) == PUBLISHED
     columns = {
         row[0]
@@ -261,23 +264,65 @@ def test_quarantined_tables_are_marked_and_not_in_the_warehouse(finished: Home) 
     assert not columns & {"embedding", "vector"}
 
 
-def test_published_prefix_holds_the_columns_of_published_texts_alone(finished: Home) -> None:
-    folder = Path(finished.root) / "synthetic_table"
-    files = [path for path in folder.rglob("*.parquet") if not path.name.startswith(".")]
-    assert files
-    for path in files:
-        columns = pl.read_parquet_schema(path)
-        assert not set(columns) & {"embedding", "vector", "neighbors", "unknown_words"}
-        assert not any(isinstance(dtype, pl.Array) for dtype in columns.values())
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_published_prefix_lists_nothing_but_what_may_be_published(
+    finished: Home, kind: str, request: pytest.FixtureRequest
+) -> None:
+    store = finished.store
+    if kind == "s3":  # the same partitions, one of them twice, through the store in a bucket
+        store = request.getfixturevalue("s3_store")
+        for table in (*QUARANTINED, "synthetic_table"):
+            for partition in finished.store.partitions(table):
+                frame = finished.store.read(table, partition)
+                store.write(table, frame.clear(), partition)
+                store.write(table, frame, partition)
+    names = store._files.list("synthetic_table/")
+    parts = set()
+    for partition in store.partitions("synthetic_table"):
+        manifest = store.manifest("synthetic_table", partition)
+        assert manifest is not None
+        parts |= {manifest.path, f"{manifest.path.rpartition('/')[0]}/_manifest.json"}
+        assert store.read("synthetic_table", partition).schema == SYNTHETIC_TEXTS
+    assert len(parts) >= 4
+    assert set(names) - {"synthetic_table/.lock"} == parts
+    vectors = ("embedding", "vector")
+    assert not [word for word in vectors if word in SYNTHETIC_TEXTS]
+
+
+@pytest.mark.parametrize("name", [*QUARANTINED, "neighbors"])
+def test_publishing_a_quarantined_table_raises(
+    finished: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    frame = finished.store.read_all(name, {"label": "medicine"})
+    assert frame.height
+    refused = f"{name} is as sensitive as the texts and is not published"
+    with pytest.raises(ValueError, match=refused):
+        build_warehouse(tmp_path / "w.duckdb", {name: frame})
+    with monkeypatch.context() as patch:  # under another name
+        patch.setitem(warehouse._SOURCES, "samples", (name, frame.schema))
+        with pytest.raises(ValueError, match=refused):
+            refresh_warehouse(finished.store, tmp_path / "w.duckdb")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", [n for n in QUARANTINED if n != "class_pairs"])
-def test_publishing_a_quarantined_table_raises(finished: Home, tmp_path: Path, name: str) -> None:
+def test_publishing_vectors_under_any_name_raises(
+    finished: Home, tmp_path: Path, name: str
+) -> None:
     frame = finished.store.read_all(name, {"label": "medicine"})
-    assert frame.height
     with pytest.raises(TypeError, match="the warehouse holds"):
-        build_warehouse(tmp_path / "w.duckdb", {name: frame})
+        build_warehouse(tmp_path / "w.duckdb", {"samples": frame})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", QUARANTINED)
+def test_published_table_takes_no_other_columns(finished: Home, store: Store, name: str) -> None:
+    frame = finished.store.read_all(name, {"label": "medicine"})
+    key = {"label": "medicine", "run": "r1"}
+    for frames in (frame, iter([frame])):
+        with pytest.raises(ValueError, match="synthetic_table is read by others and has columns"):
+            store.write("synthetic_table", frames, key)
+    assert [file for file in store._files.list("") if "part-" in file] == []
 
 
 def test_refresh_takes_nothing_that_the_store_holds_besides(finished: Home, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import dagster as dg
 import pytest
 
 from smotext_assets.automation import unfinished_runs
-from smotext_assets.processes import PROCESS, fail_dead_runs, this_process
+from smotext_assets.processes import PROCESS, dead_runs, fail_dead_runs, this_process
+from tests.assets.conftest import Home
 
 # A run that lives in its command's process and never ends by itself.
 _COMMAND = """
@@ -86,6 +87,60 @@ def test_a_process_number_given_anew_is_another_process(instance: dg.DagsterInst
             _job(), tags={PROCESS: given}, status=dg.DagsterRunStatus.STARTED
         )
         assert fail_dead_runs(instance) == ([run.run_id] if dead else [])
+
+
+def test_run_that_ends_while_it_is_looked_at_is_not_failed(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = instance.create_run_for_job(
+        _job(), tags={PROCESS: _dead()}, status=dg.DagsterRunStatus.STARTED
+    )
+    listed = instance.get_runs()
+    instance.report_dagster_event(
+        dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, run.job_name), run.run_id
+    )
+    monkeypatch.setattr(instance, "get_runs", lambda **_: listed)
+    assert fail_dead_runs(instance) == []
+    assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
+
+
+def test_repeated_run_is_not_taken_for_dead_by_the_tag_of_the_first(
+    instance: dg.DagsterInstance,
+) -> None:
+    first = instance.create_run_for_job(
+        _job(), tags={PROCESS: _dead()}, status=dg.DagsterRunStatus.FAILURE
+    )
+    again = instance.create_run_for_job(
+        _job(),
+        tags={PROCESS: _dead()},
+        status=dg.DagsterRunStatus.STARTED,
+        parent_run_id=first.run_id,
+        root_run_id=first.run_id,
+    )
+    assert fail_dead_runs(instance) == []
+    host, number, started = _dead().split(" ")
+    instance.add_run_tags(again.run_id, {PROCESS: f"{host} {number} {started}2"})
+    assert fail_dead_runs(instance) == [again.run_id]
+
+
+def test_materialization_tags_its_run_with_its_process(home: Home, corpus: Path) -> None:
+    assert home.materialize(corpus, ["raw_corpus"]).success
+    (run,) = home.instance.get_runs()
+    assert run.tags[PROCESS] == this_process()[PROCESS]
+
+
+def test_dead_runs_fails_what_has_no_process(instance: dg.DagsterInstance) -> None:
+    run = instance.create_run_for_job(
+        _job(), tags={PROCESS: _dead()}, status=dg.DagsterRunStatus.STARTED
+    )
+    for told in (f"failed, for their process was killed: {run.run_id}", "none is dead"):
+        with dg.build_sensor_context(instance) as context:
+            assert dead_runs(context) == dg.SkipReason(told)
+
+
+def _dead() -> str:
+    """The tag of a process that there was on this host."""
+    return this_process()[PROCESS] + "1"
 
 
 def _job() -> dg.JobDefinition:

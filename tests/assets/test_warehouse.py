@@ -1,16 +1,12 @@
 import errno
 import os
-import sys
-import threading
 from pathlib import Path
-from subprocess import PIPE, Popen
 from typing import Any
 
 import duckdb
 import polars as pl
 import pytest
 
-from smotext_assets.files import file_lock
 from smotext_assets.receipts import FORGOTTEN
 from smotext_assets.storage import Store
 from smotext_assets.warehouse import build_warehouse, refresh_warehouse
@@ -201,66 +197,6 @@ def test_refresh_warehouse_explodes_any_number_of_parents(
     ]
 
 
-def test_refresh_warehouse_leaves_open_readers_their_snapshot(
-    local_store: Store, tmp_path: Path
-) -> None:
-    path = tmp_path / "w.duckdb"
-    commit(local_store, "r1", "rare", ["old"] * 3000)
-    refresh_warehouse(local_store, path)
-    script = """
-import sys, duckdb
-with duckdb.connect(sys.argv[1], read_only=True) as reader:
-    for _ in range(2):
-        query = "SELECT count(*), any_value(text) FROM synthetic_texts"
-        print(*reader.sql(query).fetchall()[0], flush=True)
-        sys.stdin.readline()
-"""
-    arguments = [sys.executable, "-c", script, str(path)]
-    with Popen(arguments, stdin=PIPE, stdout=PIPE, text=True) as reader:
-        assert reader.stdin is not None
-        assert reader.stdout is not None
-        assert reader.stdout.readline() == "3000 old\n"
-        commit(local_store, "r2", "rare", ["new"] * 2000)
-        refresh_warehouse(local_store, path)
-        assert ask(path, "SELECT count(*) FROM synthetic_texts") == [(5000,)]
-        reader.stdin.write("again\n")
-        reader.stdin.flush()
-        assert reader.stdout.readline() == "3000 old\n"
-        reader.communicate("end\n")
-
-
-def test_refresh_warehouse_serialises_writers_so_that_none_is_lost(
-    local_store: Store, tmp_path: Path
-) -> None:
-    path = tmp_path / "w.duckdb"
-
-    def work(name: str) -> None:
-        for number in range(3):
-            commit(local_store, f"{name}{number}", "rare", ["text"])
-            refresh_warehouse(local_store, path)
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in "abc"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert ask(path, "SELECT run FROM synthetic_texts ORDER BY run") == [
-        (f"{name}{number}",) for name in "abc" for number in range(3)
-    ]
-
-
-def test_refresh_warehouse_names_the_lock_it_could_not_have(
-    local_store: Store, tmp_path: Path
-) -> None:
-    path = tmp_path / "w.duckdb"
-    with (
-        file_lock(tmp_path / "w.duckdb.lock", timeout_s=1.0),
-        pytest.raises(TimeoutError, match=r"has held .*w\.duckdb\.lock for 0\.05 s"),
-    ):
-        refresh_warehouse(local_store, path, lock_timeout_s=0.05)
-    assert not path.exists()
-
-
 def test_refresh_warehouse_removes_files_of_killed_refreshes(
     local_store: Store, tmp_path: Path
 ) -> None:
@@ -315,8 +251,8 @@ def test_build_warehouse_keeps_rows_and_their_order(tmp_path: Path) -> None:
 
 def test_build_warehouse_refuses_vectors(tmp_path: Path) -> None:
     vectors = pl.DataFrame({"vector": pl.Series([[1.0]], dtype=pl.Array(pl.Float32, 1))})
-    with pytest.raises(TypeError, match=r"embeddings\.vector is Array\(Float32"):
-        build_warehouse(tmp_path / "w.duckdb", {"embeddings": vectors})
+    with pytest.raises(TypeError, match=r"texts\.vector is Array\(Float32"):
+        build_warehouse(tmp_path / "w.duckdb", {"texts": vectors})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -81,8 +81,7 @@ def test_model_folder_of_a_folder_and_of_minilm(tmp_path: Path) -> None:
 def test_model_folder_takes_what_is_cached(hub: Path, tmp_path: Path) -> None:
     folder = plain_model(tmp_path / "model")
     snapshot = write_cache(hub, "someone/model", COMMIT, folder)
-    for revision in (None, "main", COMMIT):
-        assert model_folder("someone/model", revision) == snapshot
+    assert model_folder("someone/model", COMMIT) == snapshot
     assert snapshot_commit(snapshot) == COMMIT
     assert checkpoint_fingerprint(snapshot) == checkpoint_fingerprint(folder)
     other = COMMIT[::-1]
@@ -96,7 +95,20 @@ def test_model_folder_tells_how_to_get_what_is_not_cached(hub: Path, download: b
         ValueError,
         match=rf"someone/model is not in the Hugging Face cache {hub} .*: hf download someone/mode",
     ):
-        model_folder("someone/model", download=download)
+        model_folder("someone/model", COMMIT, download=download)
+
+
+@pytest.mark.parametrize("revision", [None, "", "main", "v1.0", COMMIT[:7], COMMIT.upper()])
+def test_model_folder_refuses_a_model_of_the_hub_without_its_commit(
+    hub: Path, tmp_path: Path, revision: str | None
+) -> None:
+    """Also where the cache has it: what its branch is now may be something else tomorrow."""
+    message = rf"someone/model .* at a commit, 40 hex digits, got {revision!r}: .*--lm-revision"
+    with pytest.raises(ValueError, match=rf"{message}.*The cache has none of it"):
+        model_folder("someone/model", revision)
+    write_cache(hub, "someone/model", COMMIT, plain_model(tmp_path / "model"))
+    with pytest.raises(ValueError, match=rf"{message}.*The cache has {COMMIT}$"):
+        model_folder("someone/model", revision)
 
 
 def test_model_folder_does_not_take_half_a_download(hub: Path, tmp_path: Path) -> None:
@@ -104,7 +116,7 @@ def test_model_folder_does_not_take_half_a_download(hub: Path, tmp_path: Path) -
     (folder / "model.safetensors").unlink()
     write_cache(hub, "someone/model", COMMIT, folder)
     with pytest.raises(ValueError, match="someone/model is not in the Hugging Face cache"):
-        model_folder("someone/model")
+        model_folder("someone/model", COMMIT)
 
 
 def test_wanted_is_settings_and_one_format_of_weights() -> None:

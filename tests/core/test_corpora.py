@@ -320,8 +320,8 @@ class FakeDataset:
 def test_read_corpus_reads_huggingface_datasets(monkeypatch):
     calls = []
 
-    def load_dataset(path, *, split):
-        calls.append((path, split))
+    def load_dataset(path, *, split, revision):
+        calls.append((path, split, revision))
         return FakeDataset()
 
     module = types.ModuleType("datasets")
@@ -330,8 +330,13 @@ def test_read_corpus_reads_huggingface_datasets(monkeypatch):
 
     raw, rejected = read_corpus("hf:owner/reviews:test")
     read_corpus("hf:owner/reviews")
+    read_corpus("hf:owner/reviews@0123456:test")
 
-    assert calls == [("owner/reviews", "test"), ("owner/reviews", "train")]
+    assert calls == [
+        ("owner/reviews", "test", None),
+        ("owner/reviews", "train", None),
+        ("owner/reviews", "test", "0123456"),
+    ]
     assert raw.rows() == [("0", "one", "good"), ("1", "two", "bad")]
     assert reasons(rejected) == {2: "null label"}
 

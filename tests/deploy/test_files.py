@@ -12,6 +12,7 @@ from compose_spec.compose_spec import PyCompose
 
 from tests.deploy.conftest import DEPLOY, SECRETS, compose, instructions, read_yaml
 
+DEPLOYMENT_PAGE = "docs/deployment.md"
 DOCKERFILES = ["control-plane.Dockerfile", "gpu.Dockerfile"]
 VERSION = re.compile(r":\d+(\.\d+)+")
 
@@ -139,6 +140,13 @@ def test_compose_has_exactly_one_daemon() -> None:
     assert "deploy" not in daemons["daemon"]
 
 
+def test_compose_code_location_keeps_its_name() -> None:
+    """By it a new container knows the runs of the one before, which are dead."""
+    service = compose()["services"]["code-location"]
+    assert service["hostname"] == "code-location"
+    assert "deploy" not in service
+
+
 def test_compose_services_tell_their_health_and_restart() -> None:
     built = {"deploy/control-plane.Dockerfile", "deploy/gpu.Dockerfile"}
     for name, service in compose()["services"].items():
@@ -186,3 +194,62 @@ def test_policy_and_helm_values_name_the_bucket_of_the_compose_file() -> None:
     assert {"name": "SMOTEXT_STORE", "value": store} in code["env"]
     chart_logs = helm["computeLogManager"]["config"]["s3ComputeLogManager"]
     assert (chart_logs["bucket"], chart_logs["prefix"]) == (bucket, logs)
+
+
+def variables_read() -> set[str]:
+    """SMOTEXT_* of the environment that the packages read."""
+    root = DEPLOY.parent
+    return {
+        name
+        for package in ("smotext_core", "smotext_assets")
+        for path in (root / package).rglob("*.py")
+        for name in re.findall(r"environ(?:\.get\(|\[)\s*\"(SMOTEXT_\w+)\"", path.read_text())
+    }
+
+
+def given_to_code_location() -> dict[str, set[str]]:
+    """The variables that its image sets, and those that Compose and the chart give it."""
+    image = {rest for word, rest in instructions("gpu.Dockerfile") if word == "ENV"}
+    helm = read_yaml("helm-values.yaml")
+    (code,) = helm["dagster-user-deployments"]["deployments"]
+    run = helm["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]["containerConfig"]
+    gpu = read_yaml("compose.gpu.yaml")["services"]["code-location"]["environment"]
+    return {
+        "image": set(re.findall(r"(SMOTEXT_\w+)=", " ".join(image))),
+        "compose": {*compose()["services"]["code-location"]["environment"], *gpu},
+        "helm": {entry["name"] for entry in (*code["env"], *run["env"])},
+    }
+
+
+def test_every_variable_that_the_code_reads_is_documented_and_can_be_given() -> None:
+    read, given = variables_read(), given_to_code_location()
+    assert len(read) >= 10
+    pages = {name: (DEPLOY.parent / name).read_text() for name in ("README.md", DEPLOYMENT_PAGE)}
+    for name in sorted(read):
+        assert all(f"`{name}`" in page for page in pages.values()), name
+        if name != "SMOTEXT_WAREHOUSE":  # lies in SMOTEXT_HOME, which is a volume
+            for way in ("compose", "helm"):
+                assert name in given[way] | given["image"], (name, way)
+
+
+def test_every_variable_that_is_given_is_read() -> None:
+    of_deploy = {"SMOTEXT_BUCKET", "SMOTEXT_CODE_HOST", "SMOTEXT_CODE_PORT"}  # dagster.yaml's
+    for way, names in given_to_code_location().items():
+        ours = {name for name in names if name.startswith("SMOTEXT_")}
+        assert ours - of_deploy <= variables_read(), way
+    example = (DEPLOY / ".env.example").read_text()
+    compose_text = (DEPLOY / "compose.yaml").read_text()
+    for name in re.findall(r"(?m)^#? ?(\w+)=", example):
+        assert re.search(rf"\$\{{{name}[:}}]", compose_text), name
+
+
+def test_example_environment_has_the_defaults_of_the_code() -> None:
+    lines = (DEPLOY / ".env.example").read_text().splitlines()
+    example = dict(line.split("=", 1) for line in lines if line and line[0] != "#")
+    code = compose({**SECRETS, **{k: v for k, v in example.items() if v}})["services"]
+    without = compose()["services"]
+    assert code["code-location"]["environment"] == without["code-location"]["environment"]
+    source = (DEPLOY.parent / "smotext_assets" / "definitions.py").read_text()
+    for name, value in example.items():
+        if name in variables_read():
+            assert f'"{name}", "{value}")' in source, name

@@ -1,16 +1,11 @@
 """deploy/dagster.yaml against a real Postgres, an S3 service on loopback, and the commands of the
 images and of compose.yaml as processes of their own."""
 
-import json
-import os
 import shutil
 import ssl
 import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-import uuid
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -24,75 +19,11 @@ from dagster_postgres import PostgresEventLogStorage
 
 from smotext_assets.storage import Store
 from tests.assets.conftest import corpus_rows, write_corpus
-from tests.deploy.conftest import DEPLOY, SECRETS, command, compose, free_port
+from tests.deploy.conftest import BIN, DEPLOY, SECRETS, compose, free_port
+from tests.deploy.services import Platform, answers, make_bucket, wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-BIN = Path(sys.executable).parent
-LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
-STATUS = """query($id: ID!) { runOrError(runId: $id) { ... on Run { status
-  eventConnection { events { ... on ErrorEvent { error { message } } } } } } }"""
-
-
-@pytest.fixture
-def environment(
-    tmp_path: Path, postgres: dict[str, str], s3_endpoint: str, s3_client: "S3Client"
-) -> dict[str, str]:
-    """That of the code location in compose.yaml, on services of this machine."""
-    spec = compose()["services"]["code-location"]["environment"]
-    bucket = f"smotext-{uuid.uuid4().hex[:8]}"
-    home = tmp_path / "dagster_home"
-    home.mkdir()
-    for name in ("dagster.yaml", "workspace.yaml"):
-        (home / name).write_bytes((DEPLOY / name).read_bytes())
-    return {
-        **spec,
-        **postgres,
-        "AWS_ENDPOINT_URL": s3_endpoint,
-        "SMOTEXT_BUCKET": bucket,
-        "SMOTEXT_STORE": f"s3://{bucket}/store",
-        "SMOTEXT_CODE_HOST": "127.0.0.1",
-        "SMOTEXT_CODE_PORT": str(free_port()),
-        "SMOTEXT_HOME": str(tmp_path / "home"),
-        "DAGSTER_HOME": str(home),
-        "HOME": str(tmp_path),
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-    }
-
-
-def make_bucket(environment: dict[str, str]) -> None:
-    """As the service `bucket` does."""
-    _, *words = compose()["services"]["bucket"]["command"]
-    for _ in range(2):  # on a later start the bucket is there
-        subprocess.run([sys.executable, *words], env=environment, check=True, timeout=60)
-
-
-def wait_until(is_so: Callable[[], Any], *, seconds: float, what: str) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        if found := is_so():
-            return found
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.3)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def graphql(url: str, query: str, **variables: Any) -> Any:
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        found = json.load(answer)
-    assert "errors" not in found, found
-    return found["data"]
 
 
 def test_dagster_yaml_loads_on_postgres_with_its_limits(
@@ -189,6 +120,16 @@ def test_store_on_the_s3_service_of_the_compose_file(
     store.write("t", frame, {"label": "rare"})
     store.write("t", frame.head(1), {"label": "rare"})
     assert store.read_all("t").equals(frame.head(1))
+    key = {"label": "rare"}
+    current = store.manifest("t", key)
+    assert current is not None
+    names = {name.rpartition("/")[2] for name in store._files.list("t/")}
+    assert names == {current.file, "_manifest.json"}
+    needed = iter([False, True])  # committed again while it is swept
+    store._files.delete_unless(current.path, lambda: next(needed))
+    assert store.read("t", key).equals(frame.head(1))
+    store._files.delete_unless("t/label=rare/part-none.parquet", lambda: False)
+    assert set(store._files.list("t/")) == {current.path, "t/label=rare/_manifest.json"}
     assert store.manifest("t", {"label": "none"}) is None
     store.delete("t", {"label": "rare"})
     assert store.partitions("t") == []
@@ -203,44 +144,11 @@ def test_run_through_webserver_daemon_code_location_and_proxy(
     tmp_path: Path,
     s3_client: "S3Client",
 ) -> None:
-    make_bucket(environment)
     corpus = write_corpus(tmp_path / "corpus.csv", corpus_rows())
-    home, port = environment["DAGSTER_HOME"], environment["SMOTEXT_CODE_PORT"]
-    ui_port = str(free_port())
-    ours = {"0.0.0.0": "127.0.0.1", "4000": port, "3000": ui_port}
-
-    def run(name: str, words: list[str], **more: str) -> None:
-        words = [str(BIN / words[0]), *(ours.get(word, word) for word in words[1:])]
-        start(name, words, env={**environment, **more}, cwd=home)
-
-    run("code", command("gpu.Dockerfile"), SMOTEXT_CORPUS=str(corpus))
-    check = ["dagster", "api", "grpc-health-check", "-p", port]
-    wait_until(
-        lambda: subprocess.run([BIN / check[0], *check[1:]], env=environment).returncode == 0,
-        seconds=180,
-        what="code location",
-    )
-    run("webserver", command("control-plane.Dockerfile"))
-    daemon = compose()["services"]["daemon"]
-    run("daemon", daemon["command"])
-    ui = f"http://127.0.0.1:{ui_port}"
-    wait_until(lambda: answers(f"{ui}/server_info"), seconds=180, what="webserver")
-
-    selector = {
-        "repositoryLocationName": "smotext",
-        "repositoryName": "__repository__",
-        "jobName": "__ASSET_JOB",
-        "assetSelection": [{"path": ["raw_corpus"]}, {"path": ["labelled_texts"]}],
-    }
-    launched = graphql(ui, LAUNCH, params={"selector": selector, "runConfigData": {}})
-    assert launched["launchRun"]["__typename"] == "LaunchRunSuccess", launched
-    run_id = launched["launchRun"]["run"]["runId"]
-
-    def finished() -> Any:
-        found = graphql(ui, STATUS, id=run_id)["runOrError"]
-        return found if found["status"] in ("SUCCESS", "FAILURE", "CANCELED") else None
-
-    found = wait_until(finished, seconds=180, what=f"run {run_id}")
+    platform = Platform({**environment, "SMOTEXT_CORPUS": str(corpus)}, start)
+    platform.start_all()
+    run_id = platform.launch("raw_corpus", "labelled_texts")
+    found = platform.ended(run_id)
     assert found["status"] == "SUCCESS", found
 
     bucket = environment["SMOTEXT_BUCKET"]
@@ -254,11 +162,12 @@ def test_run_through_webserver_daemon_code_location_and_proxy(
     assert b"STEP_SUCCESS" in text
     for secret in ("DAGSTER_PG_PASSWORD", "AWS_SECRET_ACCESS_KEY"):
         assert SECRETS[secret].encode() not in text
-    health = daemon["healthcheck"]["test"]
+    health = compose()["services"]["daemon"]["healthcheck"]["test"]
     assert health[0] == "CMD"
+    home = environment["DAGSTER_HOME"]
     subprocess.run([BIN / health[1], *health[2:]], env=environment, cwd=home, check=True)
 
-    password_wanted(start, tmp_path, ui_port)
+    password_wanted(start, tmp_path, platform.ui_port)
 
 
 def password_wanted(

@@ -27,6 +27,7 @@ NEEDS = {
     "GetObject": "s3:GetObject",
     "HeadObject": "s3:GetObject",
     "PutObject": "s3:PutObject",
+    "CopyObject": "s3:PutObject",  # and s3:GetObject of its source
     "CreateMultipartUpload": "s3:PutObject",
     "UploadPart": "s3:PutObject",
     "CompleteMultipartUpload": "s3:PutObject",
@@ -95,6 +96,9 @@ def needed(bucket: str) -> Iterator[set[Permission]]:
             if "Key" in api_params:
                 name += f"/{api_params['Key']}"
             found.add(Permission(action, f"arn:aws:s3:::{name}"))
+            if source := api_params.get("CopySource"):
+                of = f"arn:aws:s3:::{source['Bucket']}/{source['Key']}"
+                found.add(Permission("s3:GetObject", of))
         return call(self, operation_name, api_params)
 
     with pytest.MonkeyPatch.context() as patch:

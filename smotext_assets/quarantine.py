@@ -1,0 +1,31 @@
+"""What is given to others, and what stays in the store.
+
+Vectors can be turned back into text, pairs tell who is whose parent, candidates may repeat a text
+that the filters would have refused: these tables are as sensitive as the texts.
+"""
+
+import polars as pl
+
+from smotext_core.schemas import SYNTHETIC_TEXTS
+
+QUARANTINED = ("embeddings", "neighbors", "class_pairs", "interpolated_vectors", "decoded_texts")
+# Tables whose folder or prefix others may read, and their columns.
+PUBLISHED = {"synthetic_table": SYNTHETIC_TEXTS}
+
+
+def check_not_quarantined(*tables: str) -> None:
+    """Raises ValueError where one of `tables`, by its name in the store, must not be published."""
+    for table in tables:
+        if table in QUARANTINED:
+            raise ValueError(
+                f"{table} is as sensitive as the texts and is not published; what is: "
+                f"{', '.join(PUBLISHED)} in the store, and the tables of the warehouse"
+            )
+
+
+def check_published(table: str, schema: pl.Schema) -> None:
+    """Raises ValueError where a published table would get a column that is not one of its own."""
+    own = PUBLISHED.get(table, schema)
+    others = {name: str(dtype) for name, dtype in schema.items() if own.get(name) != dtype}
+    if others:  # one of its own may be missing: of an older version, when a text is forgotten
+        raise ValueError(f"{table} is read by others and has columns {list(own)}, not {others}")
