@@ -125,9 +125,10 @@ def _forget(ids: Sequence[str]) -> int:
     receipt = forget(store, found["warehouse"].file, ids).row(0, named=True)
     for at in store.partitions("synthetic_table"):
         if at["label"] in receipt["labels"] and at["run"] in receipt["runs"]:
-            instance.report_runless_asset_event(  # the evidence follows, where follow_up is started
-                dg.AssetMaterialization("synthetic_table", partition=f"{at['label']}|{at['run']}")
-            )
+            for table in ("synthetic_texts", "synthetic_table"):
+                instance.report_runless_asset_event(  # evidence follows, where follow_up is started
+                    dg.AssetMaterialization(table, partition=f"{at['label']}|{at['run']}")
+                )
     gone = dict(zip(receipt["tables"], receipt["rows"], strict=True))
     lines = (
         f"forgotten  {', '.join(receipt['document_ids'])}",
@@ -186,6 +187,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="publish a label that a gate holds back; the reason is kept",
     )
     parser.add_argument(
+        "--hold-where-it-hurts",
+        action="store_true",
+        help="evaluate before publishing, and hold back labels whose rows hurt a classifier",
+    )
+    parser.add_argument(
         "--adapt",
         type=int,
         default=0,
@@ -220,7 +226,10 @@ def _run(given: argparse.Namespace) -> int:
     ops = {
         "decoded_texts": decoding,
         "generator": {"adapt_steps": given.adapt},
-        "synthetic_table": {"publish_anyway": _reasons(given.publish_anyway)},
+        "synthetic_table": {
+            "publish_anyway": _reasons(given.publish_anyway),
+            "hold_where_it_hurts": given.hold_where_it_hurts,
+        },
     }
     console.print(
         f"run {run}: {found['corpus'].source}, generator {found['generator'].generator} "
@@ -253,7 +262,13 @@ def _run(given: argparse.Namespace) -> int:
         )
         instance.add_dynamic_partitions(str(run_partitions.name), [run])
         good = [slug for slug in chosen if slug not in bad]
-        bad |= graph.materialize_labels(BY_LABEL_AND_RUN, good, suffix=f"|{run}")
+        stages: Sequence[str] = BY_LABEL_AND_RUN
+        if given.hold_where_it_hurts:
+            *texts, table = stages
+            bad |= graph.materialize_labels(texts, good, suffix=f"|{run}")
+            good, stages = [slug for slug in good if slug not in bad], [table]
+            bad |= graph.materialize(["evaluation"], partition_key=run) if good else {}
+        bad |= graph.materialize_labels(stages, good, suffix=f"|{run}")
         if set(chosen) - bad.keys():
             bad |= graph.materialize(BY_RUN, partition_key=run)
         print_summary(tables, found["warehouse"].file, run, Console())
