@@ -106,6 +106,9 @@ def test_check_names_what_is_held_back(leaked: Home, corpus: Path) -> None:
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
     assert "medicine" in str(check.metadata["held"].value)
+    assert check.description is not None
+    assert check.description.startswith("Held back: medicine × r1 (identical_share")
+    assert check.metadata["partitions_held"].value == 1
 
 
 def test_command_publishes_anyway(
