@@ -180,6 +180,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add_pair_options(parser)
     parser.add_argument("--candidates", type=int, default=8, help="texts decoded per sample")
     parser.add_argument(
+        "--max-rouge-l",
+        type=float,
+        metavar="F1",
+        help="refuse texts that repeat a closer one of their label to this ROUGE-L, such as 0.7; "
+        "default: no such filter",
+    )
+    parser.add_argument(
         "--publish-anyway",
         action="append",
         default=[],
@@ -225,6 +232,7 @@ def _run(given: argparse.Namespace) -> int:
     decoding = {"n_candidates": given.candidates, "temperature": given.temperature}
     ops = {
         "decoded_texts": decoding,
+        "synthetic_texts": {"max_rouge_l": given.max_rouge_l},
         "generator": {"adapt_steps": given.adapt},
         "synthetic_table": {
             "publish_anyway": _reasons(given.publish_anyway),

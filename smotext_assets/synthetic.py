@@ -43,6 +43,13 @@ class SyntheticTextsConfig(dg.Config):
     near_duplicate_cosine: float = Field(
         default=0.98, description="Cosine to a real text that makes a duplicate."
     )
+    max_rouge_l: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="ROUGE-L with a closer synthetic text of the label from which a text repeats "
+        "it; Self-Instruct takes 0.7. Null: no such filter.",
+    )
     min_words: int = Field(default=5, description="A shorter text is refused.")
     check_label: bool = Field(
         default=True,
@@ -99,6 +106,8 @@ def synthetic_texts(
         confidences = _label_calibration(tables, config, train, labelled_texts.sha256(), vectors)
         calibration = tables.read_all("calibration", {"run": run}, schema=CALIBRATION)
         options = config.model_dump()
+        if config.max_rouge_l is None:  # texts chosen before there was this filter stay as they are
+            del options["max_rouge_l"]
         if config.min_round_trip is None:
             found = threshold_of(calibration)
             options["min_round_trip"] = FIXED_ROUND_TRIP if found is None else found

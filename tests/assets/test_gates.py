@@ -163,7 +163,9 @@ def test_label_that_hurts_is_held_back_where_asked(hurting: Home, corpus: Path) 
     publish(hurting, corpus, LEAKY, hold_where_it_hurts=True)
     judge_run(hurting, corpus)  # its rows are the accepted ones: they stay as they are
     assert hurting.files() == held
-    assert hurting.materialize(corpus, ["privacy_audit", "dataset_card"], partition_key="r1").success
+    assert hurting.materialize(
+        corpus, ["privacy_audit", "dataset_card"], partition_key="r1"
+    ).success
     card = hurting.store.read_bytes("dataset_card/r1.html").decode()
     assert "Held back: medicine (hurts)" in card
     reason = {"medicine": "for a demonstration"}
