@@ -308,7 +308,8 @@ def test_accept_reports_every_reason_it_lists() -> None:
     _, rejected = accept(EVERY_REASON, n_wanted=2)
     _, near = accept(EVERY_REASON, max_copied_words=99)
     _, unsure = accept(EVERY_REASON, min_label_confidence=0.5)
-    _, alike = accept(EVERY_REASON, max_rouge_l=0.05)
+    repeats = ("r.a.6", 0, A.replace("calm young", "quiet old"), 0.4, 1.0)
+    _, alike = accept([*EVERY_REASON, repeats], max_rouge_l=0.7)
     reasons = {*rejected["reason"], *near["reason"], *unsure["reason"], *alike["reason"]}
     assert reasons == set(filters.REASONS)
 
