@@ -42,12 +42,12 @@ def evaluate_command(
 
     Raises:
         LookupError: there is no such run.
-        ValueError: the run has no published rows, or its evaluation failed.
+        ValueError: the run has no accepted rows, or its evaluation failed.
     """
     run = given.run
     check_run(store, run, command="evaluate")
-    if not any(at["run"] == run for at in store.partitions("synthetic_table")):
-        raise ValueError(f"the run {run} has no synthetic_table yet: finish it by `smotext run`")
+    if not any(at["run"] == run for at in store.partitions("synthetic_texts")):
+        raise ValueError(f"the run {run} has no synthetic_texts yet: finish it by `smotext run`")
     other = given.other_encoder
     if other and os.path.isdir(other):
         other = os.path.abspath(other)

@@ -43,9 +43,10 @@ def forget_command(
     receipt = forget(store, warehouse, ids).row(0, named=True)
     for at in store.partitions("synthetic_table"):
         if at["label"] in receipt["labels"] and at["run"] in receipt["runs"]:
-            instance.report_runless_asset_event(  # the evidence follows, where follow_up is started
-                dg.AssetMaterialization("synthetic_table", partition=f"{at['label']}|{at['run']}")
-            )
+            for table in ("synthetic_texts", "synthetic_table"):
+                instance.report_runless_asset_event(  # evidence follows, where follow_up is started
+                    dg.AssetMaterialization(table, partition=f"{at['label']}|{at['run']}")
+                )
     gone = dict(zip(receipt["tables"], receipt["rows"], strict=True))
     lines = (
         f"forgotten  {', '.join(receipt['document_ids'])}",

@@ -65,11 +65,23 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add_pair_options(parser)
     parser.add_argument("--candidates", type=int, default=8, help="texts decoded per sample")
     parser.add_argument(
+        "--max-rouge-l",
+        type=float,
+        metavar="F1",
+        help="refuse texts that repeat a closer one of their label to this ROUGE-L, such as 0.7; "
+        "default: no such filter",
+    )
+    parser.add_argument(
         "--publish-anyway",
         action="append",
         default=[],
         metavar="SLUG=REASON",
         help="publish a label that a gate holds back; the reason is kept",
+    )
+    parser.add_argument(
+        "--hold-where-it-hurts",
+        action="store_true",
+        help="evaluate before publishing, and hold back labels whose rows hurt a classifier",
     )
     parser.add_argument(
         "--adapt",
@@ -119,7 +131,11 @@ def run_command(
     ops = {
         "decoded_texts": decoding,
         "generator": {"adapt_steps": given.adapt},
-        "synthetic_table": {"publish_anyway": _reasons(given.publish_anyway)},
+        "synthetic_texts": {"max_rouge_l": given.max_rouge_l},
+        "synthetic_table": {
+            "publish_anyway": _reasons(given.publish_anyway),
+            "hold_where_it_hurts": given.hold_where_it_hurts,
+        },
     }
     console.print(
         f"run {run}: {found['corpus'].source}, generator {found['generator'].generator} "
@@ -152,7 +168,13 @@ def run_command(
         )
         instance.add_dynamic_partitions(str(runs.name), [run])
         good = [slug for slug in chosen if slug not in bad]
-        bad |= graph.materialize_labels(BY_LABEL_AND_RUN, good, suffix=f"|{run}")
+        stages: Sequence[str] = BY_LABEL_AND_RUN
+        if given.hold_where_it_hurts:
+            *texts, table = stages
+            bad |= graph.materialize_labels(texts, good, suffix=f"|{run}")
+            good, stages = [slug for slug in good if slug not in bad], [table]
+            bad |= graph.materialize(["evaluation"], partition_key=run) if good else {}
+        bad |= graph.materialize_labels(stages, good, suffix=f"|{run}")
         if set(chosen) - bad.keys():
             bad |= graph.materialize(BY_RUN, partition_key=run)
         print_summary(tables, found["warehouse"].file, run, Console())

@@ -22,7 +22,7 @@ from smotext_assets.storage import JSON, Store
 from smotext_assets.warehouse import refresh_warehouse
 from smotext_core.card import dataset_card as build_card
 from smotext_core.embedding import read_embedder
-from smotext_core.evaluation import ARMS, evaluate, verdicts
+from smotext_core.evaluation import ARMS, PROTOCOL, evaluate, verdicts
 from smotext_core.filters import shortfall
 from smotext_core.pictures import class_map
 from smotext_core.privacy import MEASURES
@@ -60,15 +60,15 @@ class EvaluationConfig(dg.Config):
     group_name="evidence",
     kinds={"parquet", "scikitlearn"},
     partitions_def=runs,
-    automation_condition=follows("synthetic_table"),
+    automation_condition=follows("synthetic_texts"),
     backfill_policy=dg.BackfillPolicy.single_run(),
-    ins={"synthetic_table": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
+    ins={"synthetic_texts": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
     metadata={"dagster/column_schema": column_schema(EVALUATION)},
 )
 def evaluation(
     context: dg.AssetExecutionContext,
     config: EvaluationConfig,
-    synthetic_table: Table,
+    synthetic_texts: Table,
     decoded_texts: Table,
     labelled_texts: Table,
     embeddings: Table,
@@ -79,7 +79,8 @@ def evaluation(
 
     Real rows alone against real rows with class weights, with duplicates, with SMOTE in the
     embedding space, with word edits and with the run's synthetic rows, and against those alone, on
-    test texts that had no part in them.
+    test texts that had no part in them. The rows are those that the filters accepted, also where a
+    gate holds them back: its verdict can be such a gate.
     """
     tables = store.open()
     corpus, vectors = with_vectors(
@@ -89,12 +90,14 @@ def evaluation(
     other = read_embedder(config.other_encoder) if config.other_encoder else None
 
     def make(run: str) -> dict[str, object]:
-        rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
+        rows = synthetic_texts.read_all(schema=SYNTHETIC_TEXTS, run=run)
         frozen = frozen_run(
             tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
         )
 
-        def score() -> tuple[pl.DataFrame, dict[str, str]]:
+        judged = _shas(synthetic_texts, run)
+
+        def score() -> tuple[pl.DataFrame, dict[str, JSON]]:
             made = _with_vectors(run, rows, decoded_texts)
             train, test = (corpus.filter(pl.col("split") == s) for s in ("train", "test"))
             frame = evaluate(
@@ -110,7 +113,7 @@ def evaluation(
                 encode=lambda texts: generator.load().encode(texts),
                 other_encode=other.encode if other else None,
             )
-            return frame, {}
+            return frame, {"rows": judged}
 
         frame, _, _ = tables.write_once(
             "evaluation",
@@ -118,7 +121,8 @@ def evaluation(
             inputs={
                 "corpus": labelled_texts.sha256(),
                 "vectors": vectors,
-                "rows": _shas(synthetic_table, run),
+                "rows": judged,
+                "protocol": PROTOCOL,
                 "n_seeds": config.n_seeds,
                 "arms": list(ARMS),
                 "other_encoder": other.fingerprint if other else None,

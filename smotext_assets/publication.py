@@ -19,7 +19,7 @@ from smotext_assets.resources import (
 from smotext_assets.runs import run_config
 from smotext_assets.storage import JSON, Store
 from smotext_assets.warehouse import refresh_warehouse
-from smotext_core.gates import held_back, judge, red_gates
+from smotext_core.gates import NOT_EVALUATED, held_back, hurts, judge, red_gates
 from smotext_core.report import markdown_table
 from smotext_core.schemas import GATES, PRIVACY_AUDIT, SYNTHETIC_TEXTS
 
@@ -32,6 +32,11 @@ class SyntheticTableConfig(dg.Config):
         ge=0,
         le=1,
         description="Rows that pass the filters, of those wanted; with fewer the label is held.",
+    )
+    hold_where_it_hurts: bool = Field(
+        default=False,
+        description="Hold a label whose rows hurt a classifier, by the run's evaluation. Rows that "
+        "evaluation has not judged yet are held until it has: materialise it first.",
     )
     publish_anyway: dict[str, str] = Field(
         default={},
@@ -68,7 +73,8 @@ def synthetic_table(
     """One row per accepted text, published: as Parquet, and in the DuckDB warehouse.
 
     A label whose rows leak, or of which the filters accepted too few, is held back: it has no rows
-    here until somebody publishes it with a reason. The table `gates` says which and why.
+    here until somebody publishes it with a reason. The table `gates` says which and why. By
+    `hold_where_it_hurts` so is one whose rows make a classifier worse.
     The warehouse is rebuilt in a new file and swapped in; beside `synthetic_texts` it has
     `lineage`, a row per parent, `rejected_texts`, `labelled_texts`, `gates` and `runs`.
     """
@@ -78,6 +84,10 @@ def synthetic_table(
         partition = {"label": label, "run": run}
         rows, sha256 = synthetic_texts.read(**partition), synthetic_texts.sha256(**partition)
         reason = config.publish_anyway.get(label) or _recorded_reason(tables, partition, sha256)
+        name = of_label(corpus, label)["label"][0]
+        efficacy = None
+        if config.hold_where_it_hurts and rows.height:
+            efficacy = hurts(_evaluation(tables, partition, sha256), name)
 
         def publish() -> tuple[pl.DataFrame, dict[str, JSON]]:
             real, _ = with_vectors(
@@ -86,10 +96,11 @@ def synthetic_table(
             gates = judge(
                 _audit(rows, real, decoded_texts.read(**partition), run=run),
                 run=run,
-                label=real["label"][0],
+                label=name,
                 accepted=rows.height,
                 wanted=run_config(tables, run)["wanted"].get(label, 0),
                 min_accepted_share=config.min_accepted_share,
+                efficacy=efficacy,
                 published_anyway=reason,
             )
             tables.write("gates", gates, partition, metadata={"rows": sha256})
@@ -103,12 +114,18 @@ def synthetic_table(
                 "rows": sha256,
                 "min_accepted_share": config.min_accepted_share,
                 "published_anyway": reason,
+                **({} if efficacy is None else {"efficacy": list(efficacy.row(0))}),
             },
             make=publish,
         )
         gates = tables.read("gates", partition)
         held = held_back(gates)["gate"].to_list()
-        if held:
+        if NOT_EVALUATED in held:
+            context.log.warning(
+                f"{label} is held back: hold_where_it_hurts wants its rows evaluated first. "
+                f"Materialise evaluation of {run}, then synthetic_table again"
+            )
+        elif held:
             context.log.warning(
                 f"{label} is held back by {', '.join(held)}: look at its rows in synthetic_texts, "
                 f"then publish them by publish_anyway {{'{label}': 'the reason'}} or leave it"
@@ -127,6 +144,18 @@ def synthetic_table(
     finally:  # also where a label failed: the others are published
         rows = refresh_warehouse(tables, warehouse.file)
         context.log.info(f"{warehouse.file}: {rows}")
+
+
+def _evaluation(tables: Store, partition: dict[str, str], rows: str) -> pl.DataFrame | None:
+    """The run's evaluation, if it judged these very rows of the label."""
+    at = {"run": partition["run"]}
+    manifest = tables.manifest("evaluation", at)
+    if manifest is None:
+        return None
+    judged = manifest.metadata.get("rows")
+    if not isinstance(judged, dict) or judged.get(partition["label"]) != rows:
+        return None
+    return tables.read("evaluation", at)
 
 
 def _recorded_reason(tables: Store, partition: dict[str, str], rows: str) -> str | None:
@@ -150,14 +179,24 @@ def _audit(
     return audit_rows(made, real, run=run, label=real["label"][0])
 
 
+# One for the whole table. A check with partitions (a preview in Dagster 1.13) tells the result of
+# each in a run of one partition, and a single one without its key in a run of a range, which is how
+# labels are made here.
 @dg.asset_check(asset=synthetic_table)
 def no_label_is_held_back(synthetic_table: Table) -> dg.AssetCheckResult:
     """No label of any run waits for somebody to look at it."""
     held = held_back(Table(synthetic_table.store, "gates").read_all(schema=GATES))
+    by = held.group_by("label", "run", maintain_order=True).agg("gate")
+    told = [f"{label} × {run} ({', '.join(gates)})" for label, run, gates in by.iter_rows()]
+    more = f" and {len(told) - 10} more" if len(told) > 10 else ""
     return dg.AssetCheckResult(
         passed=held.is_empty(),
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"held": dg.MetadataValue.md(markdown_table(held))},
+        description=f"Held back: {', '.join(told[:10])}{more}" if told else None,
+        metadata={
+            "partitions_held": len(told),
+            "held": dg.MetadataValue.md(markdown_table(held, max_rows=100)),
+        },
     )
 
 

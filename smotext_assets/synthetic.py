@@ -16,7 +16,7 @@ from smotext_assets.resources import (
 )
 from smotext_assets.runs import frozen_run
 from smotext_assets.storage import JSON, Store
-from smotext_core.calibration import calibrate_labels, threshold_of
+from smotext_core.calibration import LABEL_RULE, calibrate_labels, threshold_of
 from smotext_core.filters import accept, shortfall
 from smotext_core.label_classifier import fit_label_classifier
 from smotext_core.pictures import class_map
@@ -42,6 +42,13 @@ class SyntheticTextsConfig(dg.Config):
     )
     near_duplicate_cosine: float = Field(
         default=0.98, description="Cosine to a real text that makes a duplicate."
+    )
+    max_rouge_l: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="ROUGE-L with a closer synthetic text of the label from which a text repeats "
+        "it; Self-Instruct takes 0.7. Null: no such filter.",
     )
     min_words: int = Field(default=5, description="A shorter text is refused.")
     check_label: bool = Field(
@@ -96,9 +103,21 @@ def synthetic_texts(
         candidates = decoded_texts.read(label=label, run=run)
         real = of_label(corpus, label)
         partition = {"label": label, "run": run}
-        confidences = _label_calibration(tables, config, train, labelled_texts.sha256(), vectors)
-        calibration = tables.read_all("calibration", {"run": run}, schema=CALIBRATION)
+        confidences = _label_calibration(
+            tables,
+            config,
+            train,
+            {
+                "corpus": labelled_texts.sha256(),
+                "encoder": generator.encoder_fingerprint,
+                "vectors": vectors,
+                "rule": LABEL_RULE,
+            },
+        )
+        calibration = _calibration(tables, label, run)
         options = config.model_dump()
+        if config.max_rouge_l is None:  # texts chosen before there was this filter stay as they are
+            del options["max_rouge_l"]
         if config.min_round_trip is None:
             found = threshold_of(calibration)
             options["min_round_trip"] = FIXED_ROUND_TRIP if found is None else found
@@ -160,20 +179,27 @@ def synthetic_texts(
     for_each_partition(context, make)
 
 
+def _calibration(tables: Store, label: str, run: str) -> pl.DataFrame:
+    """What held-out texts score by the label's decoding; of older stores, by the run's."""
+    for at in ({"label": label, "run": run}, {"run": run}):
+        if tables.manifest("calibration", at) is not None:
+            return tables.read("calibration", at)
+    return CALIBRATION.to_frame()
+
+
 def _label_calibration(
     tables: Store,
     config: SyntheticTextsConfig,
     train: pl.DataFrame,
-    corpus: str,
-    vectors: dict[str, JSON],
+    inputs: dict[str, JSON],
 ) -> pl.DataFrame:
-    """The table `label_calibration`, made again where corpus or vectors changed."""
+    """The table `label_calibration`, made again where corpus, vectors or the rule changed."""
     if not config.check_label or config.min_label_confidence is not None:
         return CALIBRATION.to_frame()
     frame, _, _ = tables.write_once(
         "label_calibration",
         {},
-        inputs={"corpus": corpus, "vectors": vectors},
+        inputs=inputs,
         make=lambda: (
             calibrate_labels(
                 train["embedding"].to_numpy(),
@@ -181,7 +207,7 @@ def _label_calibration(
                 train["document_id"].to_list(),
                 seed=0,
             ),
-            {},
+            {"made_from": inputs},
         ),
     )
     return frame

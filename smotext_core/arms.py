@@ -31,11 +31,13 @@ def designs(
     run: str,
     n_seeds: int,
     seed: int,
+    in_span: bool = True,
 ) -> Iterator[tuple[int, str, str, tuple[Any, ...], tuple[Any, ...], Any]]:
     """Seed, head, arm, features with codes and weights to fit, the left-out rows, the test rows.
 
     Each of `pools`, by head, is the vectors of train, synthetic, edited, test; an arm is row
-    numbers of them and their weights. `edited` is as `edited_rows` gives it.
+    numbers of them and their weights. `edited` is as `edited_rows` gives it. With `in_span` few
+    rows come in coordinates of their span.
     """
     n_train, n_made = train.height, train.height + synthetic.height
     y = np.concatenate([codes(frame["label"], labels) for frame in (train, synthetic, edited)])
@@ -44,6 +46,8 @@ def designs(
     row_of = {text_id: row for row, text_id in enumerate(train["text_id"])}
     parents = [[row_of[parent] for parent in ids] for ids in synthetic["parent_ids"]]
     source = codes(edited["source"], train["text_id"].to_list())
+
+    shorter = _in_span if in_span else lambda *blocks: blocks
 
     for number in range(n_seeds):
         rng = np.random.default_rng([seed, 0, number])
@@ -80,7 +84,7 @@ def designs(
         for head in (*pools, "tfidf"):
             for arm, (rows, weights) in arms.items():
                 if rows is not real or arm == "real":
-                    shared[head] = _in_span(
+                    shared[head] = shorter(
                         *(
                             _tfidf(counts, rows, out, test_rows)
                             if head == "tfidf"
@@ -94,7 +98,7 @@ def designs(
                 train[real], pool[real], labels, added, run=run, seed=seed + number
             )
             parts = np.vstack([pool[real], made]), pool[out], pool[test_rows]
-            own_rows, left, tested = _in_span(*parts)
+            own_rows, left, tested = shorter(*parts)
             fitted = own_rows, np.concatenate([y[real], made_codes]), None
             yield number, head, "smote", fitted, (left, y[out]), tested
 

@@ -47,7 +47,8 @@ def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
             "with and without the synthetic rows that descend from that subsample, and tested on "
             "real texts that neither the generator's pairs nor the classifier saw. A figure is the "
             "difference in F1, then its 95 % bootstrap interval. Where the interval spans 0 there "
-            "is no evidence of help: do not augment that label."
+            "is no evidence of help: do not augment that label. Rows that a gate holds back are "
+            "judged with the others."
         ),
         table(("label", "advice", *(_HEADS.get(head, head) for head in heads)), rows),
         picture(
@@ -165,7 +166,8 @@ def held_back(gates: pl.DataFrame | None) -> list[Block]:
     return [
         paragraph(
             "A gate that a label did not pass keeps its rows from being published, unless whoever "
-            "looked at them chose otherwise and said why."
+            "looked at them chose otherwise and said why. Of the gate \u201churts\u201d, what is "
+            "found is the most that the rows may add to the label's F1, by the worse classifier."
         ),
         table(("rows", "gate", "found", "limit", "what became of them"), rows, numbers=(2, 3)),
     ]

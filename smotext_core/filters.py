@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from smotext_core.diversity import Alike
 from smotext_core.label_classifier import label_agrees, label_confidence
 from smotext_core.neighbors import closest_cosine, unit
 from smotext_core.overlap import (
@@ -46,6 +47,7 @@ REASONS = (
     "copies a real text",
     "near duplicate of a real text",
     "duplicate of a synthetic text",
+    "too like a synthetic text",
     "another candidate was closer",
     "more than wanted",
 )
@@ -125,12 +127,13 @@ def accept(
     min_words: int = 5,
     check_label: bool = True,
     min_label_confidence: float | None = None,
+    max_rouge_l: float | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Choose at most one text a sample and at most `n_wanted` samples of one label and run.
 
     Candidates that pass every filter are taken closest first (round-trip cosine, then sample
     number, then candidate number), each unless its sample has a text, a chosen text is near-equal
-    to it, or enough are chosen.
+    to it or too like it, or enough are chosen.
 
     Args:
         candidates: DECODED_TEXTS; a null text counts as an empty one.
@@ -143,6 +146,8 @@ def accept(
         check_label: whether the classifier may refuse: where another label is likelier, or, with
             `min_label_confidence`, where it gives the label less than that.
         max_copied_words: a run of this many words shared with a real text refuses the candidate.
+        max_rouge_l: a ROUGE-L of this or more with a chosen text refuses the candidate; None: none
+            does. `diversity.Alike` has the rule.
 
     Returns:
         SYNTHETIC_TEXTS and REJECTED_TEXTS; together they hold every candidate once.
@@ -195,7 +200,7 @@ def accept(
         pl.Series("copied_words", copied),
         pl.Series("reason", reasons, dtype=pl.String),
     )
-    frame = _choose(frame, n_wanted, near_duplicate).sort("sample_id", "candidate")
+    frame = _choose(frame, n_wanted, near_duplicate, max_rouge_l).sort("sample_id", "candidate")
     return (
         conform(frame.filter(pl.col("reason").is_null()), SYNTHETIC_TEXTS),
         conform(frame.filter(pl.col("reason").is_not_null()), REJECTED_TEXTS),
@@ -244,10 +249,14 @@ def _parent_cosines(
     )
 
 
-def _choose(frame: pl.DataFrame, n_wanted: int, near_duplicate: float) -> pl.DataFrame:
+def _choose(
+    frame: pl.DataFrame, n_wanted: int, near_duplicate: float, max_rouge_l: float | None
+) -> pl.DataFrame:
     """Give each passing row that is not chosen its reason; the closest come first."""
     frame = frame.sort("round_trip_cosine", "number", "candidate", descending=[True, False, False])
-    shingles = word_shingles(frame["text"].fill_null("").to_list())
+    texts = frame["text"].fill_null("").to_list()
+    shingles = word_shingles(texts)
+    alike = None if max_rouge_l is None else Alike(texts, threshold=max_rouge_l)
     index: dict[int, list[int]] = defaultdict(list)
     served: set[str] = set()
     reasons = frame["reason"].to_list()
@@ -258,10 +267,14 @@ def _choose(frame: pl.DataFrame, n_wanted: int, near_duplicate: float) -> pl.Dat
             reasons[row] = "another candidate was closer"
         elif is_near(row, shingles, index, near_duplicate):
             reasons[row] = "duplicate of a synthetic text"
+        elif alike and alike.repeats(row):
+            reasons[row] = "too like a synthetic text"
         elif len(served) == n_wanted:
             reasons[row] = "more than wanted"
         else:
             served.add(sample_id)
+            if alike:
+                alike.add(row)
             add_to_index(row, shingles, index, near_duplicate)
     return frame.with_columns(pl.Series("reason", reasons, dtype=pl.String))
 

@@ -1,4 +1,5 @@
-"""Gates of publication: a label's rows are held back where a leak measure is red or few were made.
+"""Gates of publication: a label's rows are held back where a leak measure is red or few were made;
+and, for whoever asks, where they hurt a classifier.
 
 A gate that could not be judged (too few rows in the holdout) does not hold back; it is no pass
 either. A measure is red by chance in one audit of a hundred, so now and then an honest label is
@@ -9,9 +10,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from smotext_core.evaluation import verdicts
 from smotext_core.schemas import GATES, conform
 
 ACCEPTED = "accepted_share"
+HURTS, NOT_EVALUATED = "hurts", "not_evaluated"
 
 
 def judge(
@@ -22,12 +25,14 @@ def judge(
     accepted: int,
     wanted: int,
     min_accepted_share: float,
+    efficacy: pl.DataFrame | None = None,
     published_anyway: str | None = None,
 ) -> pl.DataFrame:
     """One row per gate of a label of a run: GATES.
 
     Args:
         audit: PRIVACY_AUDIT of the label's rows, empty where there are none.
+        efficacy: as `hurts` gives it; None: whether the rows hurt is no gate.
         accepted, wanted: rows that passed the filters, and rows asked for. With none wanted the
             share is not judged.
         min_accepted_share: below it the filters, not the generator, wrote the class: what is left
@@ -52,13 +57,40 @@ def judge(
         orient="row",
     )
     return conform(
-        pl.concat([own, measures]).with_columns(
+        pl.concat([own, measures, *([] if efficacy is None else [efficacy])]).with_columns(
             pl.lit(run).alias("run"),
             pl.lit(label).alias("label"),
             pl.lit(published_anyway, dtype=pl.String).alias("published_anyway"),
         ),
         GATES,
     )
+
+
+def hurts(evaluation: pl.DataFrame | None, label: str) -> pl.DataFrame:
+    """The gate that a label's verdict must pass: gate, value, limit, passed, for `judge`.
+
+    Its value is the highest difference in F1 that the worst head's interval allows: below 0 the
+    rows hurt. A label with too few test documents for a verdict is not judged. Rows that nobody has
+    evaluated do not pass: what is asked is that they are known not to hurt.
+
+    Args:
+        evaluation: EVALUATION of these very rows; None where there is none yet.
+    """
+    row: tuple[str, float | None, float, bool | None]
+    if evaluation is None:
+        row = (NOT_EVALUATED, None, 0.0, False)
+    else:
+        told = verdicts(evaluation).filter(pl.col("label") == label).drop("label", "advice")
+        of_label = evaluation.filter(
+            pl.col("arm") == "smotext", pl.col("metric") == "f1", pl.col("label") == label
+        )
+        highest: float | None = of_label["high"].min()  # type: ignore[assignment]
+        passed: bool | None = not (told.height and "hurts" in told.row(0))
+        if passed and (highest is None or highest < 0):  # too few test documents for a verdict
+            passed = None
+        row = (HURTS, highest, 0.0, passed)
+    schema = {name: GATES[name] for name in ("gate", "value", "limit", "passed")}
+    return pl.DataFrame([row], schema=schema, orient="row")
 
 
 def red_gates(gates: pl.DataFrame) -> list[str]:

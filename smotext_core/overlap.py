@@ -178,6 +178,13 @@ def is_near(
     number: int, shingles: list[Ints], index: dict[int, list[int]], threshold: float
 ) -> bool:
     """Has text `number` Jaccard similarity `threshold` or more to a text of the index?"""
+    return next(near_texts(number, shingles, index, threshold), None) is not None
+
+
+def near_texts(
+    number: int, shingles: list[Ints], index: dict[int, list[int]], threshold: float
+) -> Iterator[int]:
+    """The texts of the index to which text `number` has Jaccard similarity `threshold` or more."""
     mine = shingles[number]
     seen: set[int] = set()
     for key in _prefix(mine, threshold):
@@ -190,5 +197,4 @@ def is_near(
                 continue
             common = np.intersect1d(mine, theirs, assume_unique=True).size
             if common >= threshold * (len(mine) + len(theirs) - common) - _ROUNDING:
-                return True
-    return False
+                yield other

@@ -7,11 +7,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from smotext_core.diversity import rouge_l
+from smotext_core.overlap import words
 from smotext_core.schemas import CALIBRATION
 from tests.assets.conftest import Calls, Home, write_corpus
 from tests.fakes import fake_corpus
 
 AT = {"label": "medicine", "run": "r1"}
+CALIBRATIONS: list[tuple[str, dict[str, str]]] = [("calibration", AT), ("label_calibration", {})]
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def choose_again(home: Home, corpus: Path, **config: Any) -> pl.DataFrame:
 
 def test_thresholds_are_measured_once_a_run_and_held_to(home: Home, larger: Path) -> None:
     assert home.main("run", str(larger), "--run", "r1") == 0
-    round_trip = home.store.read("calibration", {"run": "r1"})
+    round_trip = home.store.read("calibration", AT)
     assert round_trip.schema == CALIBRATION
     assert round_trip["n_own"].to_list() == [42]  # three in ten of 140
     (least,) = round_trip["threshold"]
@@ -64,8 +67,84 @@ def test_numbers_of_the_configuration_win(home: Home, larger: Path) -> None:
 
 
 def test_too_few_held_out_texts_leave_the_fixed_thresholds(finished: Home) -> None:
-    assert finished.store.read("calibration", {"run": "r1"}).is_empty()
+    assert finished.store.read("calibration", AT).is_empty()
     confidence = finished.store.read("label_calibration")
     assert confidence.filter(pl.col("label") == "medicine")["threshold"].to_list() == [None]
     made = finished.store.read("synthetic_texts", AT)
     assert made["round_trip_cosine"].min() >= np.float32(0.3)
+
+
+def test_labels_that_join_a_run_share_the_measuring(home: Home, larger: Path) -> None:
+    given = ("run", str(larger), "--run", "r1", "--labels")
+    assert home.main(*given, "medicine") == 0
+    before = home.store.manifest("calibration", AT)
+    assert before is not None
+    Calls.decoded = 0
+    assert home.main(*given, "cooking") == 0
+    wanted = home.store.read("interpolated_vectors", {"label": "cooking", "run": "r1"}).height
+    assert Calls.decoded == wanted  # the 42 held-out texts were not decoded again
+    joined = home.store.manifest("calibration", {"label": "cooking", "run": "r1"})
+    assert joined is not None
+    assert joined.metadata == before.metadata
+    assert joined.sha256 == before.sha256
+    # Decoded in another way, its threshold is its own, and that of the first label stays.
+    made = home.store.manifest("synthetic_texts", AT)
+    assert home.main(*given, "cooking", "--candidates", "3") == 0
+    other = home.store.manifest("calibration", {"label": "cooking", "run": "r1"})
+    assert other is not None
+    assert other.metadata["made_from"] == {**before.metadata["made_from"], "n_candidates": 3}
+    assert home.store.manifest("calibration", AT) == before
+    assert choose_again(home, larger).height
+    assert home.store.manifest("synthetic_texts", AT) == made
+
+
+def test_a_changed_rule_measures_again(
+    home: Home, larger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("run", str(larger), "--run", "r1", "--labels", "medicine")
+    assert home.main(*given) == 0
+    old = {name: home.store.manifest(name, at) for name, at in CALIBRATIONS}
+
+    def stricter(*_: object, **__: object) -> pl.DataFrame:
+        row = ("round_trip_cosine", None, 0.99, 0.1, 0.0, 42, 100)
+        return pl.DataFrame([row], schema=CALIBRATION, orient="row")
+
+    monkeypatch.setattr("smotext_assets.decoding.calibrate_round_trip", stricter)
+    assert home.main(*given) == 0
+    assert {name: home.store.manifest(name, at) for name, at in CALIBRATIONS} == old
+    monkeypatch.setattr("smotext_assets.decoding.ROUND_TRIP_RULE", 9)
+    monkeypatch.setattr("smotext_assets.synthetic.LABEL_RULE", 9)
+    assert home.main(*given) == 0
+    for name, at in CALIBRATIONS:
+        new, before = home.store.manifest(name, at), old[name]
+        assert new is not None
+        assert before is not None
+        assert new.metadata["made_from"] == {**before.metadata["made_from"], "rule": 9}
+    assert home.store.read("calibration", AT)["threshold"].to_list() == [0.99]
+    assert "round trip below minimum" in home.store.read("rejected_texts", AT)["reason"]
+    assert (home.store.read("synthetic_texts", AT)["round_trip_cosine"] >= 0.98).all()
+
+
+def test_a_calibration_of_the_whole_run_still_counts(home: Home, larger: Path) -> None:
+    """As stores of before have it."""
+    assert home.main("run", str(larger), "--run", "r1", "--labels", "medicine") == 0
+    home.store.write("calibration", home.store.read("calibration", AT), {"run": "r1"})
+    home.store.delete("calibration", AT)
+    made = home.store.manifest("synthetic_texts", AT)
+    assert choose_again(home, larger).height
+    assert home.store.manifest("synthetic_texts", AT) == made
+
+
+def test_texts_that_repeat_others_are_refused_where_asked(home: Home, larger: Path) -> None:
+    given = ("run", str(larger), "--run", "r1", "--labels", "medicine")
+    assert home.main(*given) == 0
+    made = home.store.read("synthetic_texts", AT)
+    reason = "too like a synthetic text"
+    assert reason not in home.store.read("rejected_texts", AT)["reason"]
+    assert home.main(*given, "--max-rouge-l", "0.2") == 0
+    assert reason in home.store.read("rejected_texts", AT)["reason"]
+    told = [words(text) for text in home.store.read("synthetic_texts", AT)["text"]]
+    alike = [rouge_l(a, b) for place, a in enumerate(told) for b in told[:place]]
+    assert max(alike, default=0) < 0.2
+    assert home.main(*given) == 0
+    assert home.store.read("synthetic_texts", AT).equals(made)

@@ -75,7 +75,7 @@ ASSETS = {
         (RUN,),
         set(),
         {"parquet", "scikitlearn"},
-        {"synthetic_table", "decoded_texts", "labelled_texts", "embeddings"},
+        {"synthetic_texts", "decoded_texts", "labelled_texts", "embeddings"},
     ),
     "privacy_audit": (
         "evidence",

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from smotext_core.evaluation import evaluate
 from tests.assets.conftest import Home, copy_of
 
 LEAKY = {"label": "medicine", "run": "r1"}
@@ -105,6 +106,9 @@ def test_check_names_what_is_held_back(leaked: Home, corpus: Path) -> None:
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
     assert "medicine" in str(check.metadata["held"].value)
+    assert check.description is not None
+    assert check.description.startswith("Held back: medicine × r1 (identical_share")
+    assert check.metadata["partitions_held"].value == 1
 
 
 def test_command_publishes_anyway(
@@ -119,3 +123,81 @@ def test_command_publishes_anyway(
         == 0
     )
     assert set(leaked.store.read("gates", LEAKY)["published_anyway"]) == {"public"}
+
+
+@pytest.fixture
+def hurting(finished: Home, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A home whose evaluation finds that medicine is hurt, cooking helped."""
+
+    def found(*given: object, **options: object) -> pl.DataFrame:
+        frame = evaluate(*given, **options)  # type: ignore[arg-type]
+        high = pl.col("label").replace_strict({"medicine": -0.1}, default=0.2)
+        verdict = pl.col("label").replace_strict({"medicine": "hurts"}, default="helps")
+        mine = pl.col("arm") == "smotext"
+        return frame.with_columns(
+            pl.when(mine).then(high).otherwise("high").alias("high"),
+            pl.when(mine).then(verdict).otherwise("verdict").alias("verdict"),
+        )
+
+    monkeypatch.setattr("smotext_assets.evidence.evaluate", found)
+    home = copy_of(finished, tmp_path)
+    home.store.delete("evaluation", {"run": "r1"})
+    return home
+
+
+def judge_run(home: Home, corpus: Path) -> None:
+    assert home.materialize(corpus, ["evaluation"], partition_key="r1").success
+
+
+def test_label_that_hurts_is_held_back_where_asked(hurting: Home, corpus: Path) -> None:
+    before = published(hurting)
+    judge_run(hurting, corpus)
+    publish(hurting, corpus, LEAKY)
+    assert published(hurting) == before  # off by default
+    for at in (LEAKY, OTHER):
+        publish(hurting, corpus, at, hold_where_it_hurts=True)
+    assert published(hurting) == {name: n for name, n in before.items() if name != "medicine"}
+    red = hurting.query('SELECT label, gate, value, "limit" FROM gates WHERE NOT passed')
+    assert red == [("medicine", "hurts", -0.1, 0.0)]
+    held = hurting.files()
+    publish(hurting, corpus, LEAKY, hold_where_it_hurts=True)
+    judge_run(hurting, corpus)  # its rows are the accepted ones: they stay as they are
+    assert hurting.files() == held
+    assert hurting.materialize(
+        corpus, ["privacy_audit", "dataset_card"], partition_key="r1"
+    ).success
+    card = hurting.store.read_bytes("dataset_card/r1.html").decode()
+    assert "Held back: medicine (hurts)" in card
+    reason = {"medicine": "for a demonstration"}
+    publish(hurting, corpus, LEAKY, hold_where_it_hurts=True, publish_anyway=reason)
+    assert published(hurting) == before
+
+
+def test_rows_that_are_not_evaluated_wait(
+    hurting: Home, corpus: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = published(hurting)
+    publish(hurting, corpus, OTHER, hold_where_it_hurts=True)
+    assert "cooking" not in published(hurting)
+    assert "Materialise evaluation of r1, then synthetic_table again" in capfd.readouterr().err
+    judge_run(hurting, corpus)
+    publish(hurting, corpus, OTHER, hold_where_it_hurts=True)
+    assert published(hurting) == before
+    # Other rows are not the ones that were judged.
+    rows = hurting.store.read("synthetic_texts", OTHER)
+    hurting.store.write("synthetic_texts", rows[:-1], OTHER)
+    publish(hurting, corpus, OTHER, hold_where_it_hurts=True)
+    gates = hurting.store.read("gates", OTHER).filter(~pl.col("passed"))
+    assert gates["gate"].to_list() == ["not_evaluated"]
+
+
+def test_command_evaluates_before_it_publishes(hurting: Home, corpus: Path) -> None:
+    given = ("run", str(corpus), "--run", "fresh", "--seed", "7", "--hold-where-it-hurts")
+    assert hurting.main(*given) == 0
+    of_run = "SELECT DISTINCT label FROM synthetic_texts WHERE run = 'fresh'"
+    assert hurting.query(of_run) == [("cooking",)]
+    held = "SELECT label, gate FROM gates WHERE run = 'fresh' AND NOT passed"
+    assert hurting.query(held) == [("medicine", "hurts")]
+    files = hurting.files()
+    assert hurting.main(*given) == 0
+    assert hurting.files() == files

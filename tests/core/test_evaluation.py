@@ -9,7 +9,15 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from smotext_core.arms import designs, edited_rows
 from smotext_core.embedding import read_embedder
-from smotext_core.evaluation import ARMS, METRICS, evaluate, scores, verdicts
+from smotext_core.evaluation import (
+    ARMS,
+    FEW_ROWS,
+    METRICS,
+    evaluate,
+    predict,
+    scores,
+    verdicts,
+)
 from smotext_core.schemas import EVALUATION
 from smotext_core.word_edits import edit_texts
 from tests.tiny import write_encoder
@@ -392,3 +400,40 @@ def test_evaluation_imports_no_heavy_library():
     source = Path(evaluate.__code__.co_filename).read_text(encoding="utf-8")
     top = [line for line in source.splitlines() if line.startswith(("import ", "from "))]
     assert not [line for line in top if "sklearn" in line or "matplotlib" in line]
+
+
+def test_predict_of_many_rows_agrees_with_that_of_few(corpus, monkeypatch):
+    """Both solvers fit one model: what differs is where scikit-learn stops too early."""
+    fresh = make_rows(60, 0, prefix="new", seed=5)
+    synthetic = as_synthetic(fresh, corpus["train"], label="rare")
+
+    def found(few_rows):
+        monkeypatch.setattr("smotext_core.evaluation.FEW_ROWS", few_rows)
+        return predict(
+            corpus["train"], corpus["train_embeddings"], corpus["test"], corpus["test_embeddings"],
+            synthetic, vectors_of(fresh, seed=6),
+            labels=["common", "rare"], run="r1", n_seeds=4, seed=0, encode=encode,
+        )  # fmt: skip
+
+    few, many = found(10_000), found(10)
+    assert few.keys() == many.keys()
+    agree = [np.mean(np.stack(few[key]) == np.stack(many[key])) for key in few]
+    assert min(agree) > 0.9
+    assert np.mean(agree) > 0.97
+    again = found(10)
+    assert all(np.array_equal(many[key], again[key]) for key in many)
+
+
+def test_predict_leaves_few_rows_to_scikit_learn(corpus, monkeypatch):
+    """The published figures are of fewer rows than FEW_ROWS and must come out the same."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a corpus this small is scikit-learn's")
+
+    monkeypatch.setattr("smotext_core.evaluation.fit_softmax", refuse)
+    assert corpus["train"].height <= FEW_ROWS
+    empty = as_synthetic(make_rows(0, 0, prefix="new", seed=5), corpus["train"], label="rare")
+    run_with(corpus, empty, np.zeros((0, DIMENSION), dtype=np.float32))
+    monkeypatch.setattr("smotext_core.evaluation.FEW_ROWS", corpus["train"].height - 1)
+    with pytest.raises(AssertionError, match="scikit-learn's"):
+        run_with(corpus, empty, np.zeros((0, DIMENSION), dtype=np.float32))

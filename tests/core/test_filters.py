@@ -308,7 +308,9 @@ def test_accept_reports_every_reason_it_lists() -> None:
     _, rejected = accept(EVERY_REASON, n_wanted=2)
     _, near = accept(EVERY_REASON, max_copied_words=99)
     _, unsure = accept(EVERY_REASON, min_label_confidence=0.5)
-    reasons = {*rejected["reason"], *near["reason"], *unsure["reason"]}
+    repeats = ("r.a.6", 0, A.replace("calm young", "quiet old"), 0.4, 1.0)
+    _, alike = accept([*EVERY_REASON, repeats], max_rouge_l=0.7)
+    reasons = {*rejected["reason"], *near["reason"], *unsure["reason"], *alike["reason"]}
     assert reasons == set(filters.REASONS)
 
 
@@ -406,3 +408,23 @@ def test_shortfall_names_the_commonest_refusal() -> None:
     assert filters.shortfall(60, accepted, nothing_refused) == (
         "41 of 60 wanted; no candidate was refused: decode more samples"
     )
+
+
+def test_accept_refuses_what_repeats_a_chosen_text() -> None:
+    like_a = A.replace("calm young", "quiet old").replace("knee", "ankle")  # 9 of 12 words in order
+    rows: list[tuple[str, int, str | None, float, float]] = [
+        ("r.a.0", 0, A, 0.8, 1),
+        ("r.a.1", 0, like_a, 0.7, 1),
+        ("r.a.2", 0, B, 0.6, 1),
+    ]
+    accepted, rejected = accept(rows)
+    assert accepted.height == 3  # off by default
+    accepted, rejected = accept(rows, max_rouge_l=0.7)
+    assert accepted["text"].to_list() == [A, B]
+    assert rejected["reason"].to_list() == ["too like a synthetic text"]
+    assert rejected["text"].to_list() == [like_a]
+    assert accept(rows, max_rouge_l=0.8)[0].height == 3
+    # a refused text does not refuse others
+    far = ("r.a.3", 0, like_a.replace("described an ache", "told us of pain"), 0.5, 1.0)
+    accepted, _ = accept([*rows, far], max_rouge_l=0.7)
+    assert far[2] in accepted["text"].to_list()

@@ -3,8 +3,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from smotext_core.gates import held_back, judge, red_gates
-from smotext_core.schemas import GATES, PRIVACY_AUDIT, conform
+from smotext_core.gates import held_back, hurts, judge, red_gates
+from smotext_core.schemas import EVALUATION, GATES, PRIVACY_AUDIT, conform
 
 
 def audit(**passed: bool | None) -> pl.DataFrame:
@@ -67,3 +67,45 @@ def test_judge_refuses_what_means_nothing() -> None:
         judged(PRIVACY_AUDIT.to_frame(), min_accepted_share=1.5)
     with pytest.raises(ValueError, match="with a reason, got an empty one"):
         judged(PRIVACY_AUDIT.to_frame(), published_anyway="  ")
+
+
+def evaluated(**verdict_of: tuple[str, float]) -> pl.DataFrame:
+    """EVALUATION of one label by head: its verdict and the upper end of its interval."""
+    rows = [
+        {
+            "run": "r", "head": head, "arm": "smotext", "metric": "f1", "label": "rare",
+            "value": 0.5, "difference": high - 0.1, "low": high - 0.2, "high": high,
+            "verdict": verdict, "n_seeds": 10,
+        }
+        for head, (verdict, high) in verdict_of.items()
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=EVALUATION)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "found"),
+    [
+        (evaluated(embedding=("helps", 0.3), tfidf=("hurts", -0.1)), ("hurts", -0.1, 0.0, False)),
+        (evaluated(embedding=("helps", 0.3), tfidf=("helps", 0.2)), ("hurts", 0.2, 0.0, True)),
+        (evaluated(embedding=("no evidence", 0.1)), ("hurts", 0.1, 0.0, True)),
+        # too few test documents for a verdict
+        (evaluated(embedding=("no evidence", -0.1)), ("hurts", -0.1, 0.0, None)),
+        (evaluated().clear(), ("hurts", None, 0.0, None)),  # no test document at all
+        (None, ("not_evaluated", None, 0.0, False)),
+    ],
+)
+def test_hurts_is_the_verdict_of_the_worst_head(
+    evaluation: pl.DataFrame | None, found: tuple[object, ...]
+) -> None:
+    assert hurts(evaluation, "rare").row(0) == found
+
+
+def test_judge_holds_back_what_hurts_only_if_asked() -> None:
+    worse = hurts(evaluated(embedding=("hurts", -0.1)), "rare")
+    assert held_back(judged(audit(nndr_ratio=True))).is_empty()
+    gates = judged(audit(nndr_ratio=True), efficacy=worse)
+    assert gates.schema == GATES
+    assert held_back(gates)["gate"].to_list() == ["hurts"]
+    known = judged(audit(nndr_ratio=True), efficacy=worse, published_anyway="wanted for a demo")
+    assert held_back(known).is_empty()
+    assert red_gates(known) == ["hurts"]
