@@ -90,7 +90,7 @@ class Warehouse(dg.ConfigurableResource["Warehouse"]):
 class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
     """The encoder and decoder. Loaded once a process, when a partition first needs it."""
 
-    generator: str = Field(description="mini, xrag-7b, xrag-moe, or a generator folder.")
+    generator: str = Field(description="mini, xrag-7b, xrag-moe@COMMIT, or a generator folder.")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the models run.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",

@@ -35,7 +35,7 @@ PAD, XRAG, EOS = 32000, 32001, 2
 _ENCODER = ("Salesforce/SFR-Embedding-Mistral", "2e059fe468df39a429eb2cdd56d55c038eb8eaf6")
 _LMS: dict[str, tuple[str, str | None]] = {
     "xrag-7b": ("Hannibal046/xrag-7b", "3767571cc0d58b5babc8eac0f3ea0f269cfa27ec"),
-    # nobody here has seen a commit of it: a folder of it has to be given
+    # nobody here has seen a commit of it: xrag-moe@COMMIT says which
     "xrag-moe": ("Hannibal046/xrag-moe", None),
 }
 PUBLISHED = tuple(_LMS)
@@ -54,7 +54,7 @@ def published_manifest(
     """The manifest of a published pair; needs no torch.
 
     Args:
-        name: "xrag-7b" or "xrag-moe".
+        name: "xrag-7b", or "xrag-moe@COMMIT"; a commit is that of the language model on the hub.
         encoder, lm: folders with the files, instead of the Hugging Face cache.
         template: the prompt, with {xrag_token} where the vector goes.
         quantization: of the language model, by bitsandbytes.
@@ -63,6 +63,7 @@ def published_manifest(
     Raises:
         ValueError: the weights are not there; a template without its place.
     """
+    name, _, commit = name.partition("@")
     if name not in PUBLISHED:
         raise ValueError(f"the published pairs are {', '.join(PUBLISHED)}, got {name!r}")
     _split(template)
@@ -74,7 +75,12 @@ def published_manifest(
     )
     # A folder's own commit counts, a name's is pinned.
     encoder_at = (encoder, None) if encoder else _ENCODER
-    lm_name, lm_revision = (lm, None) if lm else _LMS[name]
+    lm_name, lm_revision = (lm, None) if lm else (_LMS[name][0], commit or _LMS[name][1])
+    if lm is None and lm_revision is None:
+        raise ValueError(
+            f"{name} has no commit of its own: give that of {lm_name} on the Hugging Face hub, "
+            f"{name}@COMMIT, 40 hex digits"
+        )
     try:
         entry = encoder_entry(
             *encoder_at, download=download, pooling="last", normalized=False, max_tokens=180

@@ -184,7 +184,7 @@ def read_manifest(generator: str, *, download: bool = False) -> dict[str, Any]:
         ValueError: there is no such generator, its manifest is damaged, or the weights of a
             published pair are not cached.
     """
-    if generator in PUBLISHED:
+    if generator.partition("@")[0] in PUBLISHED:
         return published_manifest(generator, download=download)
     path = _folder(generator) / "generator.json"
     if not path.is_file():

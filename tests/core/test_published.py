@@ -471,3 +471,18 @@ def test_config_of_the_tiny_pair_is_the_published_one(lm: Path) -> None:
     assert config["architectures"] == ["XMistralForCausalLM"]
     assert (config["model_type"], config["vocab_size"]) == ("mistral", 32002)
     assert len(read_json(lm / "pytorch_model.bin.index.json")["weight_map"]) == 25
+
+
+def test_pair_without_a_commit_of_its_own_is_taken_at_the_one_given(cache: Path) -> None:
+    with pytest.raises(ValueError, match=r"Hannibal046/xrag-moe on .*, xrag-moe@COMMIT, 40 hex"):
+        read_manifest("xrag-moe")
+    with pytest.raises(ValueError, match="is taken at a commit, 40 hex digits, got 'main'"):
+        read_manifest("xrag-moe@main")
+    commit = "89abcdef" * 5
+    (snapshot,) = cache.glob("*xrag-7b/snapshots/*")
+    write_cache(cache, "Hannibal046/xrag-moe", commit, snapshot)
+    manifest = read_manifest(f"xrag-moe@{commit}")
+    assert manifest["name"] == "xrag-moe"
+    assert manifest["lm"]["revision"] == commit
+    with pytest.raises(ValueError, match=rf"xrag-7b --revision {commit}"):
+        read_manifest(f"xrag-7b@{commit}")

@@ -127,7 +127,7 @@ def test_lost_postgres_holds_nothing_up(
     server.start()
     succeeds(platform, run_id)
 
-    # for longer, while the worker still tries: the label may fail, and is there when asked for again
+    # for longer, while the worker still tries: the label may fail, and can be asked for again
     run_id = lost(server, platform, encoder, "cooking")
     time.sleep(25)
     server.start()
