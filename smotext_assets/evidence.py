@@ -24,6 +24,7 @@ from smotext_core.card import dataset_card as build_card
 from smotext_core.embedding import read_embedder
 from smotext_core.evaluation import ARMS, PROTOCOL, evaluate, verdicts
 from smotext_core.filters import shortfall
+from smotext_core.gates import held_back
 from smotext_core.pictures import class_map
 from smotext_core.privacy import MEASURES
 from smotext_core.report import markdown_table
@@ -271,6 +272,8 @@ def dataset_card(
         rejected = tables.read_all("rejected_texts", {"run": run}, schema=REJECTED_TEXTS)
         made = _with_vectors(run, rows, decoded_texts) if rows.height else rows
         names = dict(corpus.select("slug", "label").unique().iter_rows())
+        gates = _gates(tables, run)
+        held = set() if gates is None else set(held_back(gates)["label"])
         counts, pictures = [], {}
         for slug in sorted(_shas(synthetic_table, run)):
             label = names[slug]
@@ -278,6 +281,7 @@ def dataset_card(
             accepted = made.filter(pl.col("label") == label)
             wanted = frozen["wanted"].get(slug, 0)
             reason = shortfall(wanted, accepted, rejected.filter(pl.col("label") == label))
+            reason = "held back by a gate" if label in held else reason
             counts.append(
                 (label, (real["split"] == "train").sum(), wanted, accepted.height, reason)
             )
@@ -305,7 +309,7 @@ def dataset_card(
             pictures=pictures,
             notice=notice(tables, run),
             examples=_examples(rejected),
-            gates=_gates(tables, run),
+            gates=gates,
             generator={
                 "name": frozen["generator"],
                 "licence": generator.licence,

@@ -224,6 +224,42 @@ def _in_span(fitted: Any, *others: Any) -> list[Any]:
     return [block @ turn for block in (fitted, *others)]
 
 
+def checked_vectors(
+    name: str, frame: pl.DataFrame, vectors: NDArray[np.floating[Any]]
+) -> NDArray[Any]:
+    """`vectors` (n, d), if they are finite and one a row of `frame`; else ValueError."""
+    if vectors.ndim != 2 or len(vectors) != frame.height:
+        raise ValueError(
+            f"{name} needs one vector a row: {frame.height} rows, but an array of shape "
+            f"{vectors.shape}"
+        )
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{name} has vectors with NaN or infinity; embed those texts again")
+    return vectors
+
+
+def check_rows(train: pl.DataFrame, test: pl.DataFrame, synthetic: pl.DataFrame) -> None:
+    """Raises ValueError where the rows cannot be compared; see `evaluation.evaluate`."""
+    if train["label"].n_unique() < 2:
+        raise ValueError(
+            f"a classifier needs two labels in train, got {train['label'].unique().to_list()}"
+        )
+    if test.is_empty():
+        raise ValueError("no test rows: split the corpus with a test share before evaluating")
+    shared = sorted({*train["document_id"]} & {*test["document_id"]})
+    if shared:
+        raise ValueError(
+            f"train and test must not share documents; {len(shared)} are in both, such as "
+            f"{shared[0]!r}"
+        )
+    strangers = sorted({p for ids in synthetic["parent_ids"] for p in ids} - {*train["text_id"]})
+    if strangers:
+        raise ValueError(
+            f"synthetic rows may only descend from train rows; {len(strangers)} parents are not "
+            f"among them, such as {strangers[0]!r}: scores on test would be inflated"
+        )
+
+
 def codes(labels: pl.Series, names: list[str]) -> NDArray[np.int64]:
     """The place of each label in `names`, (n,)."""
     number = {name: i for i, name in enumerate(names)}

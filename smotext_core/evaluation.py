@@ -32,7 +32,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from smotext_core.arms import codes, designs, edited_rows
+from smotext_core.arms import check_rows, checked_vectors, codes, designs, edited_rows
 from smotext_core.neighbors import unit
 from smotext_core.schemas import EVALUATION, conform
 from smotext_core.softmax import Softmax, fit_softmax, principal_axes
@@ -115,15 +115,17 @@ def predict(
     """What every arm says of the test rows, as places in `labels`; see `evaluate`."""
     if n_seeds < 1:
         raise ValueError(f"n_seeds must be at least 1, got {n_seeds}")
-    _check_rows(train, test, synthetic)
+    check_rows(train, test, synthetic)
     real, made, tested = (
-        _vectors("train", train, train_embeddings),
-        _vectors("synthetic", synthetic, synthetic_embeddings),
-        _vectors("test", test, test_embeddings),
+        checked_vectors("train", train, train_embeddings),
+        checked_vectors("synthetic", synthetic, synthetic_embeddings),
+        checked_vectors("test", test, test_embeddings),
     )
     edited = edited_rows(train, synthetic if encode else synthetic.clear(), seed=seed)
     own = encode(edited["text"].to_list()) if encode and edited.height else real[:0]
-    pools = {"embedding": unit(np.vstack([real, made, _vectors("edited", edited, own), tested]))}
+    pools = {
+        "embedding": unit(np.vstack([real, made, checked_vectors("edited", edited, own), tested]))
+    }
     if other_encode:
         texts = [*train["text"], *synthetic["text"], *edited["text"], *test["text"]]
         pools["other_encoder"] = unit(other_encode(texts))
@@ -280,35 +282,3 @@ def _macro_f1(model: Any, features: Any, truth: NDArray[np.int64], *, n_labels: 
         return 0.0
     weights = np.ones((1, len(truth)))
     return float(scores(truth, model.predict(features), weights, n_labels=n_labels)[0, 1])
-
-
-def _vectors(name: str, frame: pl.DataFrame, vectors: NDArray[np.floating[Any]]) -> NDArray[Any]:
-    if vectors.ndim != 2 or len(vectors) != frame.height:
-        raise ValueError(
-            f"{name} needs one vector a row: {frame.height} rows, but an array of shape "
-            f"{vectors.shape}"
-        )
-    if not np.isfinite(vectors).all():
-        raise ValueError(f"{name} has vectors with NaN or infinity; embed those texts again")
-    return vectors
-
-
-def _check_rows(train: pl.DataFrame, test: pl.DataFrame, synthetic: pl.DataFrame) -> None:
-    if train["label"].n_unique() < 2:
-        raise ValueError(
-            f"a classifier needs two labels in train, got {train['label'].unique().to_list()}"
-        )
-    if test.is_empty():
-        raise ValueError("no test rows: split the corpus with a test share before evaluating")
-    shared = sorted({*train["document_id"]} & {*test["document_id"]})
-    if shared:
-        raise ValueError(
-            f"train and test must not share documents; {len(shared)} are in both, such as "
-            f"{shared[0]!r}"
-        )
-    strangers = sorted({p for ids in synthetic["parent_ids"] for p in ids} - {*train["text_id"]})
-    if strangers:
-        raise ValueError(
-            f"synthetic rows may only descend from train rows; {len(strangers)} parents are not "
-            f"among them, such as {strangers[0]!r}: scores on test would be inflated"
-        )

@@ -517,6 +517,16 @@ def test_follow_up_never_makes_old_runs_again_when_embeddings_change(
     asked, cursor = followed(home, graph, cursor)
     assert asked == {(name, "r2") for name in BY_RUN}  # one label is enough
     assert home.materialize(corpus, BY_RUN, partition_key="r2").success
+    asked, cursor = followed(home, graph, cursor)
+    assert asked == set()
+
+    # Published again by that verdict: what is made of the table follows, the verdict itself stays.
+    held = {"ops": {"synthetic_table": {"config": {"hold_where_it_hurts": True}}}}
+    at = {"partition_key": "medicine|r2", "run_config": held}
+    assert home.materialize(corpus, ["synthetic_table"], **at).success
+    asked, cursor = followed(home, graph, cursor)
+    assert asked == {("privacy_audit", "r2"), ("dataset_card", "r2")}
+    assert home.materialize(corpus, BY_RUN[1:], partition_key="r2").success
     assert followed(home, graph, cursor)[0] == set()
 
 

@@ -168,6 +168,7 @@ def test_label_that_hurts_is_held_back_where_asked(hurting: Home, corpus: Path) 
     ).success
     card = hurting.store.read_bytes("dataset_card/r1.html").decode()
     assert "Held back: medicine (hurts)" in card
+    assert card.count("held back by a gate") == 1  # not "0 of 10 wanted"
     reason = {"medicine": "for a demonstration"}
     publish(hurting, corpus, LEAKY, hold_where_it_hurts=True, publish_anyway=reason)
     assert published(hurting) == before
@@ -201,3 +202,19 @@ def test_command_evaluates_before_it_publishes(hurting: Home, corpus: Path) -> N
     files = hurting.files()
     assert hurting.main(*given) == 0
     assert hurting.files() == files
+
+
+def test_another_protocol_evaluates_again(
+    finished: Home, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = copy_of(finished, tmp_path)
+    judge_run(home, corpus)
+    old = home.store.manifest("evaluation", {"run": "r1"})
+    assert old == finished.store.manifest("evaluation", {"run": "r1"})
+    monkeypatch.setattr("smotext_assets.evidence.PROTOCOL", 9)
+    judge_run(home, corpus)
+    new = home.store.manifest("evaluation", {"run": "r1"})
+    assert new is not None
+    assert old is not None
+    assert new.fingerprint != old.fingerprint
+    assert new.sha256 == old.sha256
