@@ -10,6 +10,7 @@ import dagster as dg
 
 from smotext_assets import (
     automation,
+    card,
     corpus,
     decoding,
     embeddings,
@@ -44,6 +45,7 @@ _STAGES = [
     synthetic,
     publication,
     evidence,
+    card,
     staleness,
 ]
 _INSTANCE = """

@@ -1,4 +1,4 @@
-"""evaluation, privacy_audit and dataset_card: does a run help, does it leak, and the card."""
+"""evaluation and privacy_audit: does a run help, does it leak."""
 
 import dagster as dg
 import numpy as np
@@ -8,34 +8,27 @@ from pydantic import Field
 
 from smotext_assets.leakage import audit_rows
 from smotext_assets.partitions import follows, for_each_partition, runs
-from smotext_assets.receipts import notice
 from smotext_assets.resources import (
     GeneratorResource,
     StoreResource,
     Table,
-    Warehouse,
     column_schema,
     with_vectors,
 )
 from smotext_assets.runs import frozen_run
-from smotext_assets.storage import JSON, Store
-from smotext_assets.warehouse import refresh_warehouse
-from smotext_core.card import dataset_card as build_card
+from smotext_assets.storage import JSON
 from smotext_core.embedding import read_embedder
 from smotext_core.evaluation import ARMS, PROTOCOL, evaluate, verdicts
-from smotext_core.filters import shortfall
-from smotext_core.gates import held_back
-from smotext_core.pictures import class_map
 from smotext_core.privacy import MEASURES
 from smotext_core.report import markdown_table
-from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT, REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT, SYNTHETIC_TEXTS
 
 # A run's evidence is of all its labels.
-_OF_RUN = dg.AssetIn(partition_mapping=dg.MultiToSingleDimensionPartitionMapping("run"))
-_ALL = dg.AssetIn(partition_mapping=dg.AllPartitionMapping())
+OF_RUN = dg.AssetIn(partition_mapping=dg.MultiToSingleDimensionPartitionMapping("run"))
+EVERY_PARTITION = dg.AssetIn(partition_mapping=dg.AllPartitionMapping())
 
 
-def _with_vectors(run: str, synthetic: pl.DataFrame, decoded_texts: Table) -> pl.DataFrame:
+def vectors_of_candidates(run: str, synthetic: pl.DataFrame, decoded_texts: Table) -> pl.DataFrame:
     """Synthetic rows with the vectors their candidates got, in the column `embedding`."""
     parts = [
         decoded_texts.read(**partition).select("sample_id", "text", "embedding")
@@ -63,7 +56,7 @@ class EvaluationConfig(dg.Config):
     partitions_def=runs,
     automation_condition=follows("synthetic_texts"),
     backfill_policy=dg.BackfillPolicy.single_run(),
-    ins={"synthetic_texts": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
+    ins={"synthetic_texts": OF_RUN, "decoded_texts": OF_RUN, "embeddings": EVERY_PARTITION},
     metadata={"dagster/column_schema": column_schema(EVALUATION)},
 )
 def evaluation(
@@ -96,10 +89,10 @@ def evaluation(
             tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
         )
 
-        judged = _shas(synthetic_texts, run)
+        judged = sha256_by_label(synthetic_texts, run)
 
         def score() -> tuple[pl.DataFrame, dict[str, JSON]]:
-            made = _with_vectors(run, rows, decoded_texts)
+            made = vectors_of_candidates(run, rows, decoded_texts)
             train, test = (corpus.filter(pl.col("split") == s) for s in ("train", "test"))
             frame = evaluate(
                 train.drop("embedding"),
@@ -138,7 +131,8 @@ def evaluation(
     for_each_partition(context, make)
 
 
-def _shas(table: Table, run: str) -> dict[str, JSON]:
+def sha256_by_label(table: Table, run: str) -> dict[str, JSON]:
+    """Of the run's partitions."""
     return {
         partition["label"]: table.sha256(**partition)
         for partition in table.partitions()
@@ -162,10 +156,10 @@ def _mixed(run: str, interpolated_vectors: Table) -> dict[str, NDArray[np.float3
     automation_condition=follows("synthetic_table"),
     backfill_policy=dg.BackfillPolicy.single_run(),
     ins={
-        "synthetic_table": _OF_RUN,
-        "decoded_texts": _OF_RUN,
-        "embeddings": _ALL,
-        "interpolated_vectors": _OF_RUN,
+        "synthetic_table": OF_RUN,
+        "decoded_texts": OF_RUN,
+        "embeddings": EVERY_PARTITION,
+        "interpolated_vectors": OF_RUN,
     },
     metadata={"dagster/column_schema": column_schema(PRIVACY_AUDIT)},
 )
@@ -197,7 +191,7 @@ def privacy_audit(
         def measure() -> tuple[pl.DataFrame, dict[str, str]]:
             if rows.is_empty():
                 return PRIVACY_AUDIT.to_frame(), {}
-            made = _with_vectors(run, rows, decoded_texts)
+            made = vectors_of_candidates(run, rows, decoded_texts)
             mixed = _mixed(run, interpolated_vectors)
             slugs = dict(corpus.select("label", "slug").unique().iter_rows())
 
@@ -225,8 +219,8 @@ def privacy_audit(
             inputs={
                 "corpus": labelled_texts.sha256(),
                 "vectors": vectors,
-                "rows": _shas(synthetic_table, run),
-                "mixed": _shas(interpolated_vectors, run),
+                "rows": sha256_by_label(synthetic_table, run),
+                "mixed": sha256_by_label(interpolated_vectors, run),
                 "measures": list(MEASURES),
             },
             make=measure,
@@ -239,109 +233,6 @@ def privacy_audit(
         }
 
     for_each_partition(context, make)
-
-
-@dg.asset(
-    group_name="evidence",
-    kinds={"html", "markdown"},
-    partitions_def=runs,
-    automation_condition=follows("synthetic_table", "evaluation", "privacy_audit"),
-    backfill_policy=dg.BackfillPolicy.single_run(),
-    ins={"synthetic_table": _OF_RUN, "decoded_texts": _OF_RUN, "embeddings": _ALL},
-)
-def dataset_card(
-    context: dg.AssetExecutionContext,
-    synthetic_table: Table,
-    decoded_texts: Table,
-    evaluation: Table,
-    privacy_audit: Table,
-    labelled_texts: Table,
-    embeddings: Table,
-    generator: GeneratorResource,
-    store: StoreResource,
-    warehouse: Warehouse,
-) -> None:
-    """The run on one page: counts, samples with their parents, evidence, maps, how to repeat it."""
-    tables, corpus = store.open(), labelled_texts.read()
-
-    def make(run: str) -> dict[str, object]:
-        frozen = frozen_run(
-            tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
-        )
-        rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
-        rejected = tables.read_all("rejected_texts", {"run": run}, schema=REJECTED_TEXTS)
-        made = _with_vectors(run, rows, decoded_texts) if rows.height else rows
-        names = dict(corpus.select("slug", "label").unique().iter_rows())
-        gates = _gates(tables, run)
-        held = set() if gates is None else set(held_back(gates)["label"])
-        counts, pictures = [], {}
-        for slug in sorted(_shas(synthetic_table, run)):
-            label = names[slug]
-            real = corpus.filter(pl.col("slug") == slug)
-            accepted = made.filter(pl.col("label") == label)
-            wanted = frozen["wanted"].get(slug, 0)
-            reason = shortfall(wanted, accepted, rejected.filter(pl.col("label") == label))
-            reason = "held back by a gate" if label in held else reason
-            counts.append(
-                (label, (real["split"] == "train").sum(), wanted, accepted.height, reason)
-            )
-            if accepted.height:
-                real, _ = with_vectors(real, embeddings, encoder=generator.encoder_fingerprint)
-                place = {text_id: row for row, text_id in enumerate(real["text_id"])}
-                pictures[label] = class_map(
-                    real["embedding"].to_numpy(),
-                    accepted["embedding"].to_numpy(),
-                    parents=[
-                        tuple(place[p] for p in ids) for ids in accepted["parent_ids"].head(4)
-                    ],
-                    title=label,
-                )
-        columns = ["label", "real", "wanted", "made", "main_reason"]
-        html, markdown = build_card(
-            run=run,
-            config=frozen,
-            counts=pl.DataFrame(counts, schema=columns, orient="row"),
-            synthetic=rows,
-            labelled=corpus,
-            rejected=rejected.group_by("reason").len("count").sort("reason"),
-            evaluation=evaluation.read(run=run),
-            privacy_audit=privacy_audit.read(run=run),
-            pictures=pictures,
-            notice=notice(tables, run),
-            examples=_examples(rejected),
-            gates=gates,
-            generator={
-                "name": frozen["generator"],
-                "licence": generator.licence,
-                "fingerprint": frozen["generator_fingerprint"],
-            },
-        )
-        tables.write_bytes(f"dataset_card/{run}.html", html.encode())
-        tables.write_bytes(f"dataset_card/{run}.md", markdown.encode())
-        return {
-            "html": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.html"),
-            "card": dg.MetadataValue.md(markdown.partition("---\n")[2].partition("---\n")[2]),
-        }
-
-    try:
-        for_each_partition(context, make)
-    finally:  # evaluation and privacy_audit are tables of the warehouse too
-        refresh_warehouse(tables, warehouse.file)
-
-
-def _gates(tables: Store, run: str) -> pl.DataFrame | None:
-    """The run's gates; None where none were judged."""
-    if not any(at["run"] == run for at in tables.partitions("gates")):
-        return None
-    return tables.read_all("gates", {"run": run})
-
-
-def _examples(rejected: pl.DataFrame) -> dict[str, str]:
-    """Of each reason the first text by sample and candidate."""
-    first = rejected.sort("sample_id", "candidate", "text").unique(
-        "reason", keep="first", maintain_order=True
-    )
-    return dict(first.select("reason", "text").iter_rows())
 
 
 @dg.asset_check(asset=privacy_audit)
