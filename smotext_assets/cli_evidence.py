@@ -23,8 +23,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=10, help="paired subsamples; default: 10")
     parser.add_argument(
         "--other-encoder",
-        metavar="MODEL",
-        help="a second encoder to judge by: a folder, or a name on the Hugging Face hub",
+        metavar="FOLDER",
+        help="a second encoder to judge by, in sentence-transformers' layout",
     )
 
 

@@ -41,9 +41,9 @@ def forget_command(
             "finish or cancel them"
         )
     receipt = forget(store, warehouse, ids).row(0, named=True)
-    for at in store.partitions("synthetic_table"):
-        if at["label"] in receipt["labels"] and at["run"] in receipt["runs"]:
-            for table in ("synthetic_texts", "synthetic_table"):
+    for table in ("synthetic_texts", "synthetic_table"):  # a label may have texts and no table yet
+        for at in store.partitions(table):
+            if at["label"] in receipt["labels"] and at["run"] in receipt["runs"]:
                 instance.report_runless_asset_event(  # evidence follows, where follow_up is started
                     dg.AssetMaterialization(table, partition=f"{at['label']}|{at['run']}")
                 )

@@ -50,7 +50,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "corpus",
         nargs="?",
         help="a .csv, .jsonl or .parquet file by path or s3:// address, clinic_notes, 20newsgroups "
-        "or hf:NAME; default: SMOTEXT_CORPUS, else clinic_notes",
+        "or hf:NAME; default: of a run that is there the corpus in the store, which is not read "
+        "again; else SMOTEXT_CORPUS, else clinic_notes",
     )
     parser.add_argument("--text", default="text", metavar="COLUMN", help="column of texts")
     parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
@@ -80,15 +81,17 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--hold-where-it-hurts",
-        action="store_true",
-        help="evaluate before publishing, and hold back labels whose rows hurt a classifier",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="evaluate before publishing, and hold back labels whose rows hurt a classifier; "
+        "default: as the run was published before, at first no",
     )
     parser.add_argument(
         "--adapt",
         type=int,
-        default=0,
         metavar="STEPS",
-        help="train the generator on the train texts first; default: 0, not at all",
+        help="train the generator on the train texts first; default: of a run that is there as "
+        "it was, else 0, not at all",
     )
     parser.add_argument("--temperature", type=float, default=0.5, help="of the sampled candidates")
 
@@ -111,6 +114,19 @@ def run_command(
     run = given.run or datetime.now(UTC).strftime("%Y%m%dT%H%M")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", run):
         raise ValueError(f"a run key has letters, digits, - and _ only, got {run!r}")
+    tables = found["store"].open()
+    known = tables.manifest("runs", {"run": run}) is not None
+    usual = found["generator"]
+    found["generator"] = type(usual)(  # a copy would be configured as the original is
+        generator=given.generator or usual.generator,
+        device=given.device or usual.device,
+        dtype=usual.dtype,
+        workspace=usual.workspace,
+    )
+    adapt = given.adapt
+    if known and adapt is None:
+        adapt = adapt_steps_of(tables, run, found["generator"])
+    ops = checked_options(given, adapt=adapt or 0)
     source = given.corpus or found["corpus"].source
     found["corpus"] = Corpus(
         source=source if "://" in source or not os.path.exists(source) else os.path.abspath(source),
@@ -119,35 +135,21 @@ def run_command(
         document_id=given.id,
         newsgroups=given.newsgroups,
     )
-    usual = found["generator"]
-    found["generator"] = type(usual)(  # a copy would be configured as the original is
-        generator=given.generator or usual.generator,
-        device=given.device or usual.device,
-        dtype=usual.dtype,
-        workspace=usual.workspace,
-    )
     found["progress"] = TerminalProgress(descriptor=os.dup(2))
-    decoding = {"n_candidates": given.candidates, "temperature": given.temperature}
-    ops = {
-        "decoded_texts": decoding,
-        "generator": {"adapt_steps": given.adapt},
-        "synthetic_texts": {"max_rouge_l": given.max_rouge_l},
-        "synthetic_table": {
-            "publish_anyway": _reasons(given.publish_anyway),
-            "hold_where_it_hurts": given.hold_where_it_hurts,
-        },
-    }
+    ingests = bool(given.corpus) or not known
+    told = found["corpus"].source if ingests else "the corpus in the store"
     console.print(
-        f"run {run}: {found['corpus'].source}, generator {found['generator'].generator} "
+        f"run {run}: {told}, generator {found['generator'].generator} "
         f"(licence: {found['generator'].licence})",
         markup=False,
         highlight=False,
     )
     graph = Graph(instance, found, ops, console)
-    graph.materialize(["raw_corpus", "labelled_texts"])
-    tables = found["store"].open()
+    if ingests:
+        graph.materialize(["raw_corpus", "labelled_texts"])
     corpus = tables.read("labelled_texts")
     slugs = sorted(set(corpus["slug"]))
+    instance.add_dynamic_partitions(str(labels.name), slugs)  # it may be a new instance
     chosen = given.labels.split(",") if given.labels else slugs
     if unknown := sorted(set(chosen) - set(slugs)):
         raise ValueError(f"--labels: the corpus has {slugs}, not {unknown}")

@@ -1,6 +1,7 @@
 """synthetic_table: the accepted texts of a label are published, unless a gate holds them back."""
 
 from datetime import timedelta
+from functools import cache
 
 import dagster as dg
 import polars as pl
@@ -17,11 +18,19 @@ from smotext_assets.resources import (
     with_vectors,
 )
 from smotext_assets.runs import run_config
-from smotext_assets.storage import JSON, Store
+from smotext_assets.storage import JSON, Manifest, Store
 from smotext_assets.warehouse import refresh_warehouse
-from smotext_core.gates import NOT_EVALUATED, held_back, hurts, judge, red_gates
+from smotext_core.gates import (
+    HURTS,
+    NOT_EVALUATED,
+    decided,
+    held_back,
+    hurts,
+    judge,
+    red_gates,
+)
 from smotext_core.report import markdown_table
-from smotext_core.schemas import GATES, PRIVACY_AUDIT, SYNTHETIC_TEXTS
+from smotext_core.schemas import EVALUATION, GATES, PRIVACY_AUDIT, SYNTHETIC_TEXTS
 
 
 class SyntheticTableConfig(dg.Config):
@@ -33,15 +42,17 @@ class SyntheticTableConfig(dg.Config):
         le=1,
         description="Rows that pass the filters, of those wanted; with fewer the label is held.",
     )
-    hold_where_it_hurts: bool = Field(
-        default=False,
+    hold_where_it_hurts: bool | None = Field(
+        default=None,
         description="Hold a label whose rows hurt a classifier, by the run's evaluation. Rows that "
-        "evaluation has not judged yet are held until it has: materialise it first.",
+        "evaluation has not judged yet are held until it has: materialise it first. Null: as "
+        "before, for this label or else for the run; at first not.",
     )
     publish_anyway: dict[str, str] = Field(
         default={},
         description="By slug: why the label's rows are published though a gate is red. The reason "
-        "is kept with these rows, in the table gates and on the card, until they are others.",
+        "is kept with these rows, in the table gates and on the card, until they are others. It "
+        "holds for the gates that are red now, not for another one that is later.",
     )
 
 
@@ -79,20 +90,26 @@ def synthetic_table(
     `lineage`, a row per parent, `rejected_texts`, `labelled_texts`, `gates` and `runs`.
     """
     tables, corpus = store.open(), labelled_texts.read()
+    run_holds = cache(lambda run: holds_where_it_hurts(tables, run))  # once, not once a label
 
     def make(label: str, run: str) -> dict[str, object]:
         partition = {"label": label, "run": run}
         rows, sha256 = synthetic_texts.read(**partition), synthetic_texts.sha256(**partition)
-        reason = config.publish_anyway.get(label) or _recorded_reason(tables, partition, sha256)
-        name = of_label(corpus, label)["label"][0]
-        efficacy = None
-        if config.hold_where_it_hurts and rows.height:
-            efficacy = hurts(_evaluation(tables, partition, sha256), name)
-
-        def publish() -> tuple[pl.DataFrame, dict[str, JSON]]:
-            real, _ = with_vectors(
-                of_label(corpus, label), embeddings, encoder=generator.encoder_fingerprint
+        texts = of_label(corpus, label)
+        name, efficacy = texts["label"][0], None
+        hold = config.hold_where_it_hurts
+        if hold is None:
+            hold = _held(tables, partition)
+        if run_holds(run) if hold is None else hold:
+            evaluation = _evaluation(tables, partition, sha256)
+            documents = texts.filter(pl.col("split") == "test")["document_id"].n_unique()
+            # of no rows there is nothing to evaluate; the gate is on record all the same
+            efficacy = hurts(
+                evaluation if rows.height else EVALUATION.to_frame(), name, test_documents=documents
             )
+
+        def publish(reasons: dict[str, str]) -> tuple[pl.DataFrame, dict[str, JSON]]:
+            real, _ = with_vectors(texts, embeddings, encoder=generator.encoder_fingerprint)
             gates = judge(
                 _audit(rows, real, decoded_texts.read(**partition), run=run),
                 run=run,
@@ -101,24 +118,32 @@ def synthetic_table(
                 wanted=run_config(tables, run)["wanted"].get(label, 0),
                 min_accepted_share=config.min_accepted_share,
                 efficacy=efficacy,
-                published_anyway=reason,
+                published_anyway=reasons,
             )
             tables.write("gates", gates, partition, metadata={"rows": sha256})
             return (rows.clear() if held_back(gates).height else rows), {}
 
-        frame, manifest, _ = tables.write_once(
-            "synthetic_table",
-            partition,
-            # Not the corpus: rows are judged once, by the one that they were made from.
-            inputs={
-                "rows": sha256,
-                "min_accepted_share": config.min_accepted_share,
-                "published_anyway": reason,
-                **({} if efficacy is None else {"efficacy": list(efficacy.row(0))}),
-            },
-            make=publish,
-        )
-        gates = tables.read("gates", partition)
+        def published(reasons: dict[str, str]) -> tuple[pl.DataFrame, Manifest, pl.DataFrame]:
+            frame, manifest, _ = tables.write_once(
+                "synthetic_table",
+                partition,
+                # Not the corpus: rows are judged once, by the one that they were made from.
+                inputs={
+                    "rows": sha256,
+                    "min_accepted_share": config.min_accepted_share,
+                    "published_anyway": dict(reasons) or None,
+                    **({} if efficacy is None else {"efficacy": list(efficacy.row(0))}),
+                },
+                make=lambda: publish(reasons),
+            )
+            return frame, manifest, tables.read("gates", partition)
+
+        reasons = _recorded_reasons(tables, partition, sha256)
+        frame, manifest, gates = published(reasons)
+        if label in config.publish_anyway:  # what is red must be known first
+            now = dict.fromkeys(red_gates(gates), config.publish_anyway[label])
+            if now != reasons:
+                frame, manifest, gates = published(now)
         held = held_back(gates)["gate"].to_list()
         if NOT_EVALUATED in held:
             context.log.warning(
@@ -135,7 +160,8 @@ def synthetic_table(
             "dagster/uri": f"{tables.root}/{manifest.path}",
             "warehouse": dg.MetadataValue.path(str(warehouse.file)),
             "held_back_by": ", ".join(held) or "nothing",
-            "published_anyway": f"{reason} ({', '.join(red_gates(gates))})" if reason else "no",
+            "published_anyway": "; ".join(f"{gate}: {why}" for gate, why in decided(gates).items())
+            or "no",
             "gates": dg.MetadataValue.md(markdown_table(gates.drop("run", "label"))),
         }
 
@@ -158,13 +184,28 @@ def _evaluation(tables: Store, partition: dict[str, str], rows: str) -> pl.DataF
     return tables.read("evaluation", at)
 
 
-def _recorded_reason(tables: Store, partition: dict[str, str], rows: str) -> str | None:
-    """Why these very rows were published anyway before."""
+def holds_where_it_hurts(tables: Store, run: str) -> bool:
+    """Whether a label of the run was published, or held back, by `hold_where_it_hurts`."""
+    return _looked(tables.read_all("gates", {"run": run}, schema=GATES))
+
+
+def _held(tables: Store, partition: dict[str, str]) -> bool | None:
+    """Whether this one was; None where it was never published."""
+    if tables.manifest("gates", partition) is None:
+        return None
+    return _looked(tables.read("gates", partition))
+
+
+def _looked(gates: pl.DataFrame) -> bool:
+    return bool(gates["gate"].is_in([HURTS, NOT_EVALUATED]).any())
+
+
+def _recorded_reasons(tables: Store, partition: dict[str, str], rows: str) -> dict[str, str]:
+    """By gate, why these very rows were published though it was red."""
     manifest = tables.manifest("gates", partition)
     if manifest is None or manifest.metadata.get("rows") != rows:
-        return None
-    reason: str | None = tables.read("gates", partition)["published_anyway"][0]
-    return reason
+        return {}
+    return decided(tables.read("gates", partition))
 
 
 def _audit(

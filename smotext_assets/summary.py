@@ -21,6 +21,7 @@ def label_counts(store: Store, run: str) -> pl.DataFrame:
     """Per label of a run: label, real (train texts), wanted, made, refused, main_reason."""
     wanted = run_config(store, run)["wanted"]
     corpus = store.read("labelled_texts").filter(pl.col("split") == "train")
+    held = set(held_back(store.read_all("gates", {"run": run}, schema=GATES))["label"])
     rows = []
     for partition in store.partitions("synthetic_table"):
         if partition["run"] != run:
@@ -31,16 +32,10 @@ def label_counts(store: Store, run: str) -> pl.DataFrame:
         rejected = store.read("rejected_texts", partition)
         refused = rejected.filter(~pl.col("reason").is_in(list(SURPLUS)))
         counts = refused["reason"].value_counts().sort("count", "reason", descending=True)
-        rows.append(
-            (
-                real["label"][0] if real.height else slug,
-                real.height,
-                wanted.get(slug, 0),
-                made,
-                refused.height,
-                counts["reason"][0] if counts.height else None,
-            )
-        )
+        label = real["label"][0] if real.height else slug
+        reason = counts["reason"][0] if counts.height else None
+        reason = "held back by a gate" if label in held else reason  # as on the card
+        rows.append((label, real.height, wanted.get(slug, 0), made, refused.height, reason))
     columns = ["label", "real", "wanted", "made", "refused", "main_reason"]
     return pl.DataFrame(rows, schema=columns, orient="row").sort("real", "label")
 

@@ -8,9 +8,11 @@ held: whoever has looked may publish it all the same, with a reason that stays o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
-from smotext_core.evaluation import verdicts
+from smotext_core.evaluation import MIN_TEST_DOCUMENTS, verdicts
 from smotext_core.schemas import GATES, conform
 
 ACCEPTED = "accepted_share"
@@ -26,7 +28,7 @@ def judge(
     wanted: int,
     min_accepted_share: float,
     efficacy: pl.DataFrame | None = None,
-    published_anyway: str | None = None,
+    published_anyway: Mapping[str, str] = {},
 ) -> pl.DataFrame:
     """One row per gate of a label of a run: GATES.
 
@@ -37,14 +39,15 @@ def judge(
             share is not judged.
         min_accepted_share: below it the filters, not the generator, wrote the class: what is left
             are its luckiest texts.
-        published_anyway: why the rows are published whatever the gates say.
+        published_anyway: by gate, why the rows are published though it is red. Whoever gave the
+            reason knew of these gates, so it says nothing of another one that is found red later.
 
     Raises:
         ValueError: a share outside [0, 1], or an empty reason.
     """
     if not 0 <= min_accepted_share <= 1:
         raise ValueError(f"min_accepted_share must lie in [0, 1], got {min_accepted_share}")
-    if published_anyway is not None and not published_anyway.strip():
+    if not all(reason.strip() for reason in published_anyway.values()):
         raise ValueError(f"{label} can only be published anyway with a reason, got an empty one")
     share = accepted / wanted if wanted else None
     measures = audit.select(
@@ -56,25 +59,29 @@ def judge(
         schema=measures.schema,
         orient="row",
     )
+    gates = pl.concat([own, measures, *([] if efficacy is None else [efficacy])])
+    reason = pl.col("gate").replace_strict(published_anyway, default=None, return_dtype=pl.String)
     return conform(
-        pl.concat([own, measures, *([] if efficacy is None else [efficacy])]).with_columns(
+        gates.with_columns(
             pl.lit(run).alias("run"),
             pl.lit(label).alias("label"),
-            pl.lit(published_anyway, dtype=pl.String).alias("published_anyway"),
+            pl.when(~pl.col("passed")).then(reason).alias("published_anyway"),
         ),
         GATES,
     )
 
 
-def hurts(evaluation: pl.DataFrame | None, label: str) -> pl.DataFrame:
+def hurts(evaluation: pl.DataFrame | None, label: str, *, test_documents: int) -> pl.DataFrame:
     """The gate that a label's verdict must pass: gate, value, limit, passed, for `judge`.
 
     Its value is the highest difference in F1 that the worst head's interval allows: below 0 the
-    rows hurt. A label with too few test documents for a verdict is not judged. Rows that nobody has
-    evaluated do not pass: what is asked is that they are known not to hurt.
+    rows hurt. With fewer test documents than MIN_TEST_DOCUMENTS there is no verdict, and a label
+    without rows has none either: neither is judged. Rows that nobody has evaluated do not pass:
+    what is asked is that they are known not to hurt.
 
     Args:
         evaluation: EVALUATION of these very rows; None where there is none yet.
+        test_documents: those of the label.
     """
     row: tuple[str, float | None, float, bool | None]
     if evaluation is None:
@@ -85,12 +92,16 @@ def hurts(evaluation: pl.DataFrame | None, label: str) -> pl.DataFrame:
             pl.col("arm") == "smotext", pl.col("metric") == "f1", pl.col("label") == label
         )
         highest: float | None = of_label["high"].min()  # type: ignore[assignment]
-        passed: bool | None = not (told.height and "hurts" in told.row(0))
-        if passed and (highest is None or highest < 0):  # too few test documents for a verdict
-            passed = None
-        row = (HURTS, highest, 0.0, passed)
+        judged = told.height > 0 and test_documents >= MIN_TEST_DOCUMENTS
+        row = (HURTS, highest, 0.0, "hurts" not in told.row(0) if judged else None)
     schema = {name: GATES[name] for name in ("gate", "value", "limit", "passed")}
     return pl.DataFrame([row], schema=schema, orient="row")
+
+
+def decided(gates: pl.DataFrame) -> dict[str, str]:
+    """By red gate, why the label is published all the same, where somebody decided so."""
+    known = gates.filter(~pl.col("passed"), pl.col("published_anyway").is_not_null())
+    return dict(known.select("gate", "published_anyway").iter_rows())
 
 
 def red_gates(gates: pl.DataFrame) -> list[str]:

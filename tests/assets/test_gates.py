@@ -68,11 +68,13 @@ def test_held_rows_are_published_with_a_reason(leaked: Home, corpus: Path) -> No
     assert leaked.files() == held  # the same bytes
     publish(leaked, corpus, LEAKY, publish_anyway={"medicine": "these texts are public"})
     assert published(leaked) == before
-    reasons = "SELECT DISTINCT published_anyway FROM gates WHERE label = 'medicine'"
+    reasons = "SELECT DISTINCT published_anyway FROM gates WHERE label = 'medicine' AND NOT passed"
     assert leaked.query(reasons) == [("these texts are public",)]
     # Asked for again without it, the same rows keep the decision.
+    decided = leaked.files()
     publish(leaked, corpus, LEAKY)
     assert published(leaked) == before
+    assert leaked.files() == decided
     # Other rows need a decision of their own.
     rows = leaked.store.read("synthetic_texts", LEAKY)
     leaked.store.write("synthetic_texts", rows[:-1], LEAKY)
@@ -93,6 +95,31 @@ def test_label_of_few_accepted_rows_is_held_back(
     home.store.write("synthetic_texts", rows[:1], LEAKY)
     publish(home, corpus, LEAKY, min_accepted_share=0.5)
     assert "medicine" not in published(home)
+
+
+def test_reason_holds_for_the_gates_that_were_red(
+    finished: Home, corpus: Path, tmp_path: Path
+) -> None:
+    home = copy_of(finished, tmp_path)
+    rows = home.store.read("synthetic_texts", LEAKY)
+    home.store.write("synthetic_texts", rows[:1], LEAKY)
+    reason = {"medicine": "one is enough"}
+    publish(home, corpus, LEAKY, min_accepted_share=0.5, publish_anyway=reason)
+    assert published(home)["medicine"] == 1
+    # A gate that is found red later was not looked at.
+    home.store.delete("evaluation", {"run": "r1"})
+    again = {"min_accepted_share": 0.5, "hold_where_it_hurts": True}
+    publish(home, corpus, LEAKY, **again)
+    assert "medicine" not in published(home)
+    red = "SELECT gate, published_anyway FROM gates WHERE label = 'medicine' AND NOT passed"
+    assert home.query(red) == [("accepted_share", "one is enough"), ("not_evaluated", None)]
+    # The same words once more are a decision on both.
+    publish(home, corpus, LEAKY, **again, publish_anyway=reason)
+    assert published(home)["medicine"] == 1
+    assert {why for _, why in home.query(red)} == {"one is enough"}
+    # Other words take their place.
+    publish(home, corpus, LEAKY, **again, publish_anyway={"medicine": "said better"})
+    assert {why for _, why in home.query(red)} == {"said better"}
 
 
 def test_check_names_what_is_held_back(leaked: Home, corpus: Path) -> None:
@@ -122,7 +149,9 @@ def test_command_publishes_anyway(
         )
         == 0
     )
-    assert set(leaked.store.read("gates", LEAKY)["published_anyway"]) == {"public"}
+    gates = leaked.store.read("gates", LEAKY)
+    assert set(gates.filter(~pl.col("passed"))["published_anyway"]) == {"public"}
+    assert gates.filter("passed")["published_anyway"].null_count() == gates["passed"].sum()
 
 
 @pytest.fixture
@@ -140,6 +169,7 @@ def hurting(finished: Home, corpus: Path, tmp_path: Path, monkeypatch: pytest.Mo
         )
 
     monkeypatch.setattr("smotext_assets.evidence.evaluate", found)
+    monkeypatch.setattr("smotext_core.gates.MIN_TEST_DOCUMENTS", 1)  # the corpus is small
     home = copy_of(finished, tmp_path)
     home.store.delete("evaluation", {"run": "r1"})
     return home
@@ -172,6 +202,69 @@ def test_label_that_hurts_is_held_back_where_asked(hurting: Home, corpus: Path) 
     reason = {"medicine": "for a demonstration"}
     publish(hurting, corpus, LEAKY, hold_where_it_hurts=True, publish_anyway=reason)
     assert published(hurting) == before
+
+
+def test_label_of_few_test_documents_is_not_judged(
+    hurting: Home, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = published(hurting)
+    monkeypatch.setattr("smotext_core.gates.MIN_TEST_DOCUMENTS", 5)
+    judge_run(hurting, corpus)
+    for at in (LEAKY, OTHER):  # hurt and helped, by one or two documents
+        publish(hurting, corpus, at, hold_where_it_hurts=True)
+        gates = hurting.store.read("gates", at).filter(gate="hurts")
+        assert gates["passed"].to_list() == [None]
+    assert published(hurting) == before
+
+
+def test_label_stays_held_until_it_is_let_go(
+    hurting: Home, corpus: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = published(hurting)
+    given = ("run", str(corpus), "--run", "r1", "--seed", "7")
+    assert hurting.main(*given, "--hold-where-it-hurts") == 0
+    held = {name: n for name, n in before.items() if name != "medicine"}
+    assert published(hurting) == held
+    files = hurting.files()
+    capfd.readouterr()
+    # Not said again: in the UI, by the command, where another label is published anyway.
+    publish(hurting, corpus, LEAKY)
+    assert hurting.main(*given) == 0
+    (row,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith("│ medicine")]
+    assert "held back by a gate" in row
+    assert hurting.main(*given, "--publish-anyway", "cooking=known") == 0
+    assert published(hurting) == held
+    assert hurting.files() == files
+    # A label of the run that was never published is looked at, too.
+    for table in ("gates", "synthetic_table"):
+        hurting.store.delete(table, LEAKY)
+    publish(hurting, corpus, LEAKY)
+    assert published(hurting) == held
+    assert hurting.main(*given, "--no-hold-where-it-hurts") == 0
+    assert published(hurting) == before
+    assert hurting.query("SELECT count(*) FROM gates WHERE gate = 'hurts'") == [(0,)]
+    publish(hurting, corpus, LEAKY)
+    assert published(hurting) == before
+
+
+def test_label_that_waits_for_the_evaluation_waits_on(hurting: Home, corpus: Path) -> None:
+    before = published(hurting)
+    publish(hurting, corpus, LEAKY, hold_where_it_hurts=True)
+    publish(hurting, corpus, LEAKY)
+    assert "medicine" not in published(hurting)
+    publish(hurting, corpus, LEAKY, hold_where_it_hurts=False)
+    assert published(hurting) == before
+
+
+def test_label_without_rows_keeps_being_looked_at(hurting: Home, corpus: Path) -> None:
+    rows = hurting.store.read("synthetic_texts", LEAKY)
+    hurting.store.write("synthetic_texts", rows.clear(), LEAKY)
+    publish(hurting, corpus, LEAKY, hold_where_it_hurts=True)
+    assert "hurts" not in hurting.store.read("gates", LEAKY).filter(~pl.col("passed"))["gate"]
+    hurting.store.write("synthetic_texts", rows, LEAKY)
+    publish(hurting, corpus, LEAKY)
+    red = hurting.store.read("gates", LEAKY).filter(~pl.col("passed"))
+    assert red["gate"].to_list() == ["not_evaluated"]
 
 
 def test_rows_that_are_not_evaluated_wait(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from smotext_core.gates import held_back, hurts, judge, red_gates
+from smotext_core.gates import decided, held_back, hurts, judge, red_gates
 from smotext_core.schemas import EVALUATION, GATES, PRIVACY_AUDIT, conform
 
 
@@ -56,17 +56,22 @@ def test_judge_does_not_hold_what_cannot_be_judged() -> None:
 
 
 def test_judge_keeps_the_reason_of_who_publishes_anyway() -> None:
-    gates = judged(audit(identical_share=False), published_anyway="public texts")
-    assert set(gates["published_anyway"]) == {"public texts"}
+    why = {"identical_share": "public texts", "nndr_ratio": "it was red once"}
+    gates = judged(audit(identical_share=False, nndr_ratio=True), published_anyway=why)
+    assert gates["published_anyway"].to_list() == [None, "public texts", None]
+    assert decided(gates) == {"identical_share": "public texts"}
     assert red_gates(gates) == ["identical_share"]
     assert held_back(gates).is_empty()
+    # of another gate it says nothing
+    gates = judged(audit(identical_share=False, membership_auc=False), published_anyway=why)
+    assert held_back(gates)["gate"].to_list() == ["membership_auc"]
 
 
 def test_judge_refuses_what_means_nothing() -> None:
     with pytest.raises(ValueError, match="must lie in"):
         judged(PRIVACY_AUDIT.to_frame(), min_accepted_share=1.5)
     with pytest.raises(ValueError, match="with a reason, got an empty one"):
-        judged(PRIVACY_AUDIT.to_frame(), published_anyway="  ")
+        judged(PRIVACY_AUDIT.to_frame(), published_anyway={"nndr_ratio": "  "})
 
 
 def evaluated(**verdict_of: tuple[str, float]) -> pl.DataFrame:
@@ -83,29 +88,36 @@ def evaluated(**verdict_of: tuple[str, float]) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("evaluation", "found"),
+    ("evaluation", "documents", "found"),
     [
-        (evaluated(embedding=("helps", 0.3), tfidf=("hurts", -0.1)), ("hurts", -0.1, 0.0, False)),
-        (evaluated(embedding=("helps", 0.3), tfidf=("helps", 0.2)), ("hurts", 0.2, 0.0, True)),
-        (evaluated(embedding=("no evidence", 0.1)), ("hurts", 0.1, 0.0, True)),
-        # too few test documents for a verdict
-        (evaluated(embedding=("no evidence", -0.1)), ("hurts", -0.1, 0.0, None)),
-        (evaluated().clear(), ("hurts", None, 0.0, None)),  # no test document at all
-        (None, ("not_evaluated", None, 0.0, False)),
+        (
+            evaluated(embedding=("helps", 0.3), tfidf=("hurts", -0.1)),
+            5,
+            ("hurts", -0.1, 0.0, False),
+        ),
+        (evaluated(embedding=("helps", 0.3), tfidf=("helps", 0.2)), 5, ("hurts", 0.2, 0.0, True)),
+        (evaluated(embedding=("no evidence", 0.1)), 5, ("hurts", 0.1, 0.0, True)),
+        # too few test documents for a verdict, whatever the interval
+        (evaluated(embedding=("no evidence", -0.1)), 4, ("hurts", -0.1, 0.0, None)),
+        (evaluated(embedding=("no evidence", 0.0)), 4, ("hurts", 0.0, 0.0, None)),
+        (evaluated(embedding=("no evidence", 0.1)), 1, ("hurts", 0.1, 0.0, None)),
+        (evaluated().clear(), 0, ("hurts", None, 0.0, None)),  # no test document at all
+        (evaluated().clear(), 9, ("hurts", None, 0.0, None)),  # no row of it
+        (None, 9, ("not_evaluated", None, 0.0, False)),
     ],
 )
 def test_hurts_is_the_verdict_of_the_worst_head(
-    evaluation: pl.DataFrame | None, found: tuple[object, ...]
+    evaluation: pl.DataFrame | None, documents: int, found: tuple[object, ...]
 ) -> None:
-    assert hurts(evaluation, "rare").row(0) == found
+    assert hurts(evaluation, "rare", test_documents=documents).row(0) == found
 
 
 def test_judge_holds_back_what_hurts_only_if_asked() -> None:
-    worse = hurts(evaluated(embedding=("hurts", -0.1)), "rare")
+    worse = hurts(evaluated(embedding=("hurts", -0.1)), "rare", test_documents=5)
     assert held_back(judged(audit(nndr_ratio=True))).is_empty()
     gates = judged(audit(nndr_ratio=True), efficacy=worse)
     assert gates.schema == GATES
     assert held_back(gates)["gate"].to_list() == ["hurts"]
-    known = judged(audit(nndr_ratio=True), efficacy=worse, published_anyway="wanted for a demo")
+    known = judged(audit(nndr_ratio=True), efficacy=worse, published_anyway={"hurts": "a demo"})
     assert held_back(known).is_empty()
     assert red_gates(known) == ["hurts"]
