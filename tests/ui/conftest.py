@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from smotext_assets.local_storage import BATCH_SIZE
 from tests.assets.conftest import corpus_rows, write_corpus
 from tests.deploy.conftest import free_port
 
@@ -52,12 +53,16 @@ class Site:
         self.folder = folder
         self.home = folder / "home"
         (folder / "dagster").mkdir(parents=True)
-        (folder / "dagster" / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+        settings = (ROOT / "dagster.yaml").read_text()
+        (folder / "dagster" / "dagster.yaml").write_text(
+            settings.replace(".smotext/dagster", str(folder / "dagster"))
+        )
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("SMOTEXT_", "DAGSTER_"))},
             "SMOTEXT_HOME": str(self.home),
             "SMOTEXT_CORPUS": str(corpus),
             "DAGSTER_HOME": str(folder / "dagster"),
+            BATCH_SIZE: "500",
             "PYTHONPATH": str(ROOT),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
