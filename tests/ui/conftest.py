@@ -15,7 +15,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from smotext_assets.local_storage import BATCH_SIZE
 from tests.assets.conftest import corpus_rows, write_corpus
 from tests.deploy.conftest import free_port
 
@@ -62,7 +61,6 @@ class Site:
             "SMOTEXT_HOME": str(self.home),
             "SMOTEXT_CORPUS": str(corpus),
             "DAGSTER_HOME": str(folder / "dagster"),
-            BATCH_SIZE: "500",
             "PYTHONPATH": str(ROOT),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
