@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from smotext_assets.made_with import made_from, made_with
 from smotext_assets.partitions import EVERY_LABEL, OF_RUN, follows, for_each_partition, runs
 from smotext_assets.receipts import notice
 from smotext_assets.resources import (
@@ -45,6 +46,7 @@ def dataset_card(
 ) -> None:
     """The run on one page: counts, samples with their parents, evidence, maps, how to repeat it."""
     tables, corpus = store.open(), labelled_texts.read()
+    shared = made_from(tables)
 
     def make(run: str) -> dict[str, object]:
         frozen = frozen_run(
@@ -92,8 +94,10 @@ def dataset_card(
             notice=notice(tables, run),
             examples=_examples(rejected),
             gates=gates,
+            made_with={slug: {**shared, **own} for slug, own in made_with(tables, run).items()},
             generator={
                 "name": frozen["generator"],
+                "configured": generator.name,  # an adapted one's name says what was done to it
                 "licence": generator.licence,
                 "fingerprint": frozen["generator_fingerprint"],
             },

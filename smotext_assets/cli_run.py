@@ -1,25 +1,32 @@
 """`smotext run`: corpus in, new rows of the rare classes out."""
 
 import argparse
+import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from smotext_assets.cli_pairs import add_pair_options, pair_options
+from smotext_assets.decoding import DecodedTextsConfig
+from smotext_assets.generator import GeneratorConfig, generator_in_use
 from smotext_assets.in_process import Graph
-from smotext_assets.partitions import BY_LABEL_AND_RUN, BY_RUN, runs
-from smotext_assets.resources import Corpus, Progress, Table
-from smotext_assets.runs import frozen_run, run_options
+from smotext_assets.made_with import Options, made_with
+from smotext_assets.partitions import BY_LABEL_AND_RUN, BY_RUN, labels, runs
+from smotext_assets.publication import SyntheticTableConfig, holds_where_it_hurts
+from smotext_assets.resources import Corpus, GeneratorResource, Progress, Table
+from smotext_assets.runs import frozen_run, run_config, run_options
+from smotext_assets.storage import Store
 from smotext_assets.summary import print_adaptation, print_summary
+from smotext_assets.synthetic import SyntheticTextsConfig
 
 
 class TerminalProgress(Progress):
@@ -44,6 +51,15 @@ class TerminalProgress(Progress):
             yield lambda rows: bar.advance(task, rows)
 
 
+_AS_MADE = "default: of a label that is there as it was made, else"
+_OPTION = {
+    "n_candidates": "--candidates",
+    "temperature": "--temperature",
+    "max_rouge_l": "--max-rouge-l",
+    "adapt_steps": "--adapt",
+}
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
@@ -64,13 +80,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", help="key of the run; default: the time, such as 20261122T0300")
     parser.add_argument("--labels", help="only these, by slug, separated by commas")
     add_pair_options(parser)
-    parser.add_argument("--candidates", type=int, default=8, help="texts decoded per sample")
+    parser.add_argument("--candidates", type=int, help=f"texts decoded per sample; {_AS_MADE} 8")
     parser.add_argument(
         "--max-rouge-l",
         type=float,
         metavar="F1",
         help="refuse texts that repeat a closer one of their label to this ROUGE-L, such as 0.7; "
-        "default: no such filter",
+        f"{_AS_MADE} no such filter",
     )
     parser.add_argument(
         "--publish-anyway",
@@ -84,16 +100,18 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="evaluate before publishing, and hold back labels whose rows hurt a classifier; "
-        "default: as the run was published before, at first no",
+        f"{_AS_MADE} not",
     )
     parser.add_argument(
         "--adapt",
         type=int,
         metavar="STEPS",
         help="train the generator on the train texts first; default: of a run that is there as "
-        "it was, else 0, not at all",
+        "it was done, else 0, not at all",
     )
-    parser.add_argument("--temperature", type=float, default=0.5, help="of the sampled candidates")
+    parser.add_argument(
+        "--temperature", type=float, help=f"of the sampled candidates; {_AS_MADE} 0.5"
+    )
 
 
 def run_command(
@@ -123,10 +141,8 @@ def run_command(
         dtype=usual.dtype,
         workspace=usual.workspace,
     )
-    adapt = given.adapt
-    if known and adapt is None:
-        adapt = adapt_steps_of(tables, run, found["generator"])
-    ops = checked_options(given, adapt=adapt or 0)
+    asked = _asked(given)  # refused here, not after minutes
+    adapts = not known or given.adapt is not None or _readapts(tables, run, found["generator"])
     source = given.corpus or found["corpus"].source
     found["corpus"] = Corpus(
         source=source if "://" in source or not os.path.exists(source) else os.path.abspath(source),
@@ -144,7 +160,7 @@ def run_command(
         markup=False,
         highlight=False,
     )
-    graph = Graph(instance, found, ops, console)
+    graph = Graph(instance, found, {"generator": {"adapt_steps": given.adapt or 0}}, console)
     if ingests:
         graph.materialize(["raw_corpus", "labelled_texts"])
     corpus = tables.read("labelled_texts")
@@ -153,12 +169,13 @@ def run_command(
     chosen = given.labels.split(",") if given.labels else slugs
     if unknown := sorted(set(chosen) - set(slugs)):
         raise ValueError(f"--labels: the corpus has {slugs}, not {unknown}")
-    asked = pair_options(given)
-    run_options(corpus, asked)  # refused here, not after minutes
+    pairs = pair_options(given)
+    run_options(corpus, pairs)
     bad: dict[str, str] = {}
     try:
         bad |= graph.materialize_labels(["embeddings"], slugs, suffix="")
-        graph.materialize(["generator"])
+        if adapts:
+            graph.materialize(["generator"])
         if given.adapt:
             print_adaptation(tables, console)
         frozen_run(
@@ -166,24 +183,103 @@ def run_command(
             run,
             labelled_texts=Table(tables, "labelled_texts"),
             generator=found["generator"],
-            asked=asked,
+            asked=pairs,
         )
         instance.add_dynamic_partitions(str(runs.name), [run])
-        good = [slug for slug in chosen if slug not in bad]
-        stages: Sequence[str] = BY_LABEL_AND_RUN
-        if given.hold_where_it_hurts:
-            *texts, table = stages
-            bad |= graph.materialize_labels(texts, good, suffix=f"|{run}")
-            good, stages = [slug for slug in good if slug not in bad], [table]
-            bad |= graph.materialize(["evaluation"], partition_key=run) if good else {}
-        bad |= graph.materialize_labels(stages, good, suffix=f"|{run}")
+        made = made_with(tables, run) if known else {}
+        hold = given.hold_where_it_hurts
+        if hold is None:
+            hold = holds_where_it_hurts(tables, run)
+
+        def materialize(stages: Sequence[str]) -> dict[str, str]:
+            failed: dict[str, str] = {}
+            good = [slug for slug in chosen if slug not in bad]
+            for graph.ops, slugs in _alike(asked, made, good):
+                failed |= graph.materialize_labels(stages, slugs, suffix=f"|{run}")
+            return failed
+
+        *texts, table = BY_LABEL_AND_RUN
+        if hold:
+            bad |= materialize(texts)
+            if set(chosen) - bad.keys():
+                graph.ops = {}
+                bad |= graph.materialize(["evaluation"], partition_key=run)
+        bad |= materialize([table] if hold else BY_LABEL_AND_RUN)
         if set(chosen) - bad.keys():
+            graph.ops = {}
             bad |= graph.materialize(BY_RUN, partition_key=run)
         print_summary(tables, found["warehouse"].file, run, Console())
     finally:
         for key, reason in bad.items():
             console.print(f"{key} failed: {reason}", markup=False, style="red")
     return 1 if bad else 0
+
+
+def _asked(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """By asset, the options that were given.
+
+    Raises:
+        ValueError: one that cannot be.
+    """
+    configs: dict[str, tuple[type[dg.Config], dict[str, Any]]] = {
+        "generator": (GeneratorConfig, {"adapt_steps": given.adapt}),
+        "decoded_texts": (
+            DecodedTextsConfig,
+            {"n_candidates": given.candidates, "temperature": given.temperature},
+        ),
+        "synthetic_texts": (SyntheticTextsConfig, {"max_rouge_l": given.max_rouge_l}),
+        "synthetic_table": (
+            SyntheticTableConfig,
+            {
+                "hold_where_it_hurts": given.hold_where_it_hurts,
+                "publish_anyway": _reasons(given.publish_anyway) or None,
+            },
+        ),
+    }
+    asked = {}
+    for asset, (config, options) in configs.items():
+        asked[asset] = {name: value for name, value in options.items() if value is not None}
+        try:
+            config(**asked[asset])
+        except ValidationError as error:
+            (fault, *_) = error.errors()
+            name = str(fault["loc"][0])
+            raise ValueError(
+                f"{_OPTION.get(name, name)}: {fault['msg']}, got {fault['input']}"
+            ) from error
+    return asked
+
+
+def _readapts(tables: Store, run: str, generator: GeneratorResource) -> bool:
+    """Whether the generator's record is another one than that of the run, which is the plain one.
+
+    Raises:
+        ValueError: the run was made by neither.
+    """
+    frozen, used = run_config(tables, run), generator_in_use(tables, generator)
+    if used.fingerprint == frozen["generator_fingerprint"] and not used.fault:
+        return tables.manifest("generator") is None
+    if generator.fingerprint != frozen["generator_fingerprint"]:
+        raise ValueError(
+            f"the run {run} was made by the generator {frozen['generator']} "
+            f"({frozen['generator_fingerprint']}), {generator.name} is {generator.fingerprint}: "
+            "give --generator, and --adapt where it was adapted, as they were, or start a run with "
+            "another key"
+        )
+    return True
+
+
+def _alike(
+    asked: Mapping[str, Mapping[str, Any]], made: Mapping[str, Options], slugs: Sequence[str]
+) -> list[tuple[dict[str, dict[str, Any]], list[str]]]:
+    """Options by asset, what was asked, else as it was made; and the labels that have them."""
+    groups: dict[str, list[str]] = {}
+    for slug in slugs:
+        before = {asset: dict(options) for asset, options in made.get(slug, {}).items()}
+        before.get("synthetic_table", {}).pop("publish_anyway", None)  # of record, by gate
+        options = {asset: {**before.get(asset, {}), **given} for asset, given in asked.items()}
+        groups.setdefault(json.dumps(options, sort_keys=True), []).append(slug)
+    return [(json.loads(options), alike) for options, alike in groups.items()]
 
 
 def _reasons(given: Sequence[str]) -> dict[str, str]:

@@ -50,7 +50,10 @@ def raw_corpus(
     frame, forgotten = without_forgotten(tables, frame)
     rejected = pl.concat([*without_forgotten(tables, rejected), forgotten])
     tables.write("rejected_rows", rejected, {"stage": "raw_corpus"})
-    manifest = tables.write("raw_corpus", frame, metadata={"source": corpus.source})
+    given = {name: v for name, v in options.items() if v != Corpus.model_fields[name].default}
+    manifest = tables.write(
+        "raw_corpus", frame, metadata={"source": corpus.source, "options": given}
+    )
     context.add_output_metadata(
         {
             "dagster/row_count": frame.height,
@@ -101,7 +104,9 @@ def labelled_texts(
         max_words=config.max_words,
     )
     tables.write("rejected_rows", rejected, {"stage": "labelled_texts"})
-    manifest = tables.write("labelled_texts", frame)
+    manifest = tables.write(
+        "labelled_texts", frame, metadata={"options": config.model_dump(exclude_defaults=True)}
+    )
     slugs = frame["slug"].unique().sort().to_list()
     context.instance.add_dynamic_partitions(str(labels.name), slugs)
     counts = frame.pivot("split", index="label", values="text_id", aggregate_function="len")

@@ -114,9 +114,9 @@ def generator_record(
         "adapt_steps": config.adapt_steps,
     }
     frame = conform(pl.DataFrame([row]), GENERATOR)
-    manifest = tables.write(
-        "generator", frame, metadata={**metadata, "fingerprint": found["fingerprint"]}
-    )
+    metadata |= {"fingerprint": found["fingerprint"]}
+    metadata |= {"options": config.model_dump(exclude_defaults=True)}
+    manifest = tables.write("generator", frame, metadata=metadata)
     context.add_output_metadata(
         {
             "dagster/row_count": 1,

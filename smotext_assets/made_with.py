@@ -53,8 +53,9 @@ def _published(store: Store, at: dict[str, str]) -> dict[str, JSON]:
     if store.manifest("gates", at) is None:
         return {}
     gates = store.read("gates", at)
+    limits: list[float] = gates.filter(gate=ACCEPTED)["limit"].to_list()
     options: dict[str, JSON] = {
-        "min_accepted_share": gates.filter(gate=ACCEPTED)["limit"].first(),
+        **({"min_accepted_share": limits[0]} if limits else {}),
         "hold_where_it_hurts": was_judged_by_evaluation(gates) or None,
     }
     reasons = list(dict.fromkeys(decided(gates).values()))
@@ -70,4 +71,6 @@ def _recorded(metadata: Mapping[str, JSON], name: str) -> dict[str, JSON]:
 def _differing(default: dg.Config, options: Mapping[str, JSON]) -> dict[str, JSON]:
     """Those of the asset's options that are not as by default."""
     usual = default.model_dump()
-    return {name: options[name] for name in usual if name in options and options[name] != usual[name]}
+    return {
+        name: options[name] for name in usual if name in options and options[name] != usual[name]
+    }

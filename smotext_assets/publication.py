@@ -186,17 +186,18 @@ def _evaluation(tables: Store, partition: dict[str, str], rows: str) -> pl.DataF
 
 def holds_where_it_hurts(tables: Store, run: str) -> bool:
     """Whether a label of the run was published, or held back, by `hold_where_it_hurts`."""
-    return _looked(tables.read_all("gates", {"run": run}, schema=GATES))
+    return was_judged_by_evaluation(tables.read_all("gates", {"run": run}, schema=GATES))
 
 
 def _held(tables: Store, partition: dict[str, str]) -> bool | None:
     """Whether this one was; None where it was never published."""
     if tables.manifest("gates", partition) is None:
         return None
-    return _looked(tables.read("gates", partition))
+    return was_judged_by_evaluation(tables.read("gates", partition))
 
 
-def _looked(gates: pl.DataFrame) -> bool:
+def was_judged_by_evaluation(gates: pl.DataFrame) -> bool:
+    """Whether the gate of `hold_where_it_hurts` is among a label's."""
     return bool(gates["gate"].is_in([HURTS, NOT_EVALUATED]).any())
 
 

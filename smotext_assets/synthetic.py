@@ -124,7 +124,7 @@ def synthetic_texts(
         if config.min_label_confidence is None:
             options["min_label_confidence"] = threshold_of(confidences, real["label"][0])
 
-        def choose() -> tuple[pl.DataFrame, dict[str, str | None]]:
+        def choose() -> tuple[pl.DataFrame, dict[str, JSON]]:
             if candidates.is_empty():
                 accepted, rejected = SYNTHETIC_TEXTS.to_frame(), REJECTED_TEXTS.to_frame()
             else:
@@ -145,7 +145,10 @@ def synthetic_texts(
                     **options,
                 )
             tables.write("rejected_texts", rejected, partition)
-            return accepted, {"shortfall": shortfall(wanted, accepted, rejected)}
+            return accepted, {
+                "shortfall": shortfall(wanted, accepted, rejected),
+                "options": config.model_dump(exclude_defaults=True),
+            }
 
         frame, manifest, _ = tables.write_once(
             "synthetic_texts",

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
+from smotext_core.card_command import reproduce
 from smotext_core.card_evidence import (
     audit,
     diversity_table,
@@ -25,7 +25,6 @@ from smotext_core.card_evidence import (
 from smotext_core.evaluation import verdicts
 from smotext_core.markup import (
     Block,
-    code,
     markdown_text,
     one_line,
     page,
@@ -53,6 +52,7 @@ def dataset_card(
     notice: str | None = None,
     examples: Mapping[str, str] | None = None,
     gates: pl.DataFrame | None = None,
+    made_with: Mapping[str, Mapping[str, Mapping[str, Any]]] = {},
     language: str = "en",
     licence: str = "other",
 ) -> tuple[str, str]:
@@ -65,10 +65,11 @@ def dataset_card(
         rejected: reason, count; several rows of a reason are added up.
         evaluation: EVALUATION, may be empty. privacy_audit: PRIVACY_AUDIT, may be empty.
         pictures: label → PNG; in the HTML only.
-        generator: name, licence, fingerprint.
+        generator: name, licence, fingerprint, and `configured`: its name before adaptation.
         notice: what happened to the run's rows since; words of our own.
         examples: reason → a text refused for it.
         gates: run, label, gate, value, limit, passed, published_anyway; rows may be of any gate.
+        made_with: slug → asset → the options, other than default, that `config` does not hold.
         language, licence: of the data set, as the Hugging Face hub writes them.
 
     Returns:
@@ -96,7 +97,7 @@ def dataset_card(
         section("Do the texts repeat each other?", *diversity_table(synthetic, labelled)),
         section("What the filters refused", *refused(rejected, synthetic.height, examples or {})),
         section("Maps", *_maps(pictures)),
-        section("How to reproduce", *_reproduce(run, config, generator)),
+        section("How to reproduce", *reproduce(run, config, generator, made_with)),
     ]
     body = "\n".join(as_html for as_html, _ in sections)
     lines = verdict_lines(advice, privacy_audit, gates)
@@ -194,35 +195,6 @@ def _maps(pictures: Mapping[str, bytes]) -> list[Block]:
     )
     maps = f'<div class="maps">{"".join(images)}</div>', "The HTML card has a map of each label."
     return [paragraph(note), maps]
-
-
-_FROZEN = (
-    "strategy", "k_neighbors", "m_neighbors", "n_parents", "lam", "mixing", "oversample",
-)  # fmt: skip
-
-
-def _reproduce(run: str, config: Mapping[str, Any], generator: Mapping[str, str]) -> list[Block]:
-    command = ["smotext", "run", "CORPUS", "--generator", generator["name"], "--run", run]
-    for name in ("seed", *_FROZEN):
-        if config.get(name) is not None:
-            command += [f"--{name.replace('_', '-')}", str(config[name])]
-    targets = config.get("sampling_strategy", "auto")
-    if isinstance(targets, Mapping):
-        command += ["--totals", ",".join(f"{slug}={n}" for slug, n in targets.items())]
-    else:
-        command += ["--sampling-strategy", str(targets)]
-    if config.get("across_documents") is False:
-        command.append("--no-across-documents")
-    line = shlex.join(one_line(word, 2000) for word in command)
-    frozen = json.dumps(config, indent=2, sort_keys=True, default=str, ensure_ascii=False)
-    return [
-        paragraph(
-            "The same corpus, generator and configuration give the same rows, whatever the batch "
-            "size, the order of the labels or interruptions."
-        ),
-        code(line),
-        code(frozen),
-    ]
 
 
 def _size_category(n: int) -> str:
