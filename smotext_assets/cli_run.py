@@ -167,8 +167,12 @@ def run_command(
     slugs = sorted(set(corpus["slug"]))
     instance.add_dynamic_partitions(str(labels.name), slugs)  # it may be a new instance
     chosen = given.labels.split(",") if given.labels else slugs
-    if unknown := sorted(set(chosen) - set(slugs)):
-        raise ValueError(f"--labels: the corpus has {slugs}, not {unknown}")
+    for option, named in (
+        ("--labels", chosen),
+        ("--publish-anyway", asked["synthetic_table"].get("publish_anyway", {})),
+    ):
+        if unknown := sorted(set(named) - set(slugs)):
+            raise ValueError(f"{option}: the corpus has {slugs}, not {unknown}")
     pairs = pair_options(given)
     run_options(corpus, pairs)
     bad: dict[str, str] = {}

@@ -100,10 +100,11 @@ def decoded_texts(
             "temperature": config.temperature,
         }
 
-        def decode() -> tuple[pl.DataFrame, dict[str, str]]:
+        def decode() -> tuple[pl.DataFrame, dict[str, JSON]]:
+            about: dict[str, JSON] = {"options": config.model_dump(exclude_defaults=True)}
             dimension = vectors["vector"].dtype.size  # type: ignore[attr-defined]
             if vectors.is_empty():
-                return decoded_schema(dimension).to_frame(), {}
+                return decoded_schema(dimension).to_frame(), about
             name = str(
                 class_pairs.metadata(label=label, run=run)["label"]
             )  # of which `label` is the slug
@@ -134,7 +135,7 @@ def decoded_texts(
                     )
                     return conform(frame, decoded_schema(dimension))
 
-                return kept.make(vectors.height, size=BATCH, make=batch, progress=done), {}
+                return kept.make(vectors.height, size=BATCH, make=batch, progress=done), about
 
         frame, manifest, _ = tables.write_once(
             "decoded_texts",

@@ -20,11 +20,7 @@ def made_with(store: Store, run: str) -> dict[str, Options]:
     Of synthetic_table `publish_anyway` is the label's reason. Rows of an older version tell less:
     their filters count as the default ones.
     """
-    there = {
-        table: {at["label"] for at in store.partitions(table) if at["run"] == run}
-        for table in ("decoded_texts", "calibration", "synthetic_texts", "gates")
-    }
-    slugs = sorted(there["decoded_texts"])
+    slugs = [at["label"] for at in store.partitions("decoded_texts") if at["run"] == run]
     with ThreadPoolExecutor(8) as pool:  # a bucket answers slowly, but many at once
         found = list(pool.map(lambda slug: _of_label(store, {"label": slug, "run": run}), slugs))
     return dict(zip(slugs, found, strict=True))
@@ -40,11 +36,16 @@ def made_from(store: Store) -> Options:
 
 
 def _of_label(store: Store, at: dict[str, str]) -> Options:
-    chosen, measured = (store.manifest(t, at) for t in ("synthetic_texts", "calibration"))
-    decoding = _recorded(measured.metadata if measured else {}, "made_from")
+    tables = ("decoded_texts", "synthetic_texts", "calibration")
+    decoded, chosen, measured = (
+        manifest.metadata if (manifest := store.manifest(table, at)) else {} for table in tables
+    )
+    decoding = _recorded(decoded, "options")
+    if "options" not in decoded:  # of an older version: what was measured decodes alike
+        decoding = _differing(DecodedTextsConfig(), _recorded(measured, "made_from"))
     return {
-        "decoded_texts": _differing(DecodedTextsConfig(), decoding),
-        "synthetic_texts": _recorded(chosen.metadata if chosen else {}, "options"),
+        "decoded_texts": decoding,
+        "synthetic_texts": _recorded(chosen, "options"),
         "synthetic_table": _published(store, at),
     }
 

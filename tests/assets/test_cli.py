@@ -103,7 +103,6 @@ def test_run_refuses_a_bad_corpus(
         (["CORPUS", "--n-parents", "3", "--lam", "0.5"], "3 parents take lam='uniform'"),
         (["CORPUS", "--k-neighbors", "0"], "k_neighbors must be at least 1"),
         (["CORPUS", "--oversample", "-1"], "oversample must be above 0"),
-        (["CORPUS", "--candidates", "0"], "n_candidates"),
     ],
 )
 def test_run_refuses_bad_arguments(
@@ -118,6 +117,28 @@ def test_run_refuses_bad_arguments(
     error = said(capfd)
     assert "Traceback" not in error
     assert re.search(f"smotext: .*{message}", error)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "required"),
+    [
+        ("--candidates", "0", "greater than or equal to 1, got 0"),
+        ("--temperature", "0", "greater than 0, got 0.0"),
+        ("--max-rouge-l", "70", "less than or equal to 1, got 70.0"),
+        ("--adapt", "-1", "greater than or equal to 0, got -1"),
+    ],
+)
+def test_run_refuses_bad_options_before_it_makes_anything(
+    home: Home,
+    corpus: Path,
+    capfd: pytest.CaptureFixture[str],
+    option: str,
+    value: str,
+    required: str,
+) -> None:
+    assert home.main("run", str(corpus), option, value) == 2
+    assert f"smotext: {option}: Input should be {required}" in said(capfd)
+    assert home.files() == {}
 
 
 @pytest.mark.parametrize(

@@ -138,22 +138,6 @@ def test_check_names_what_is_held_back(leaked: Home, corpus: Path) -> None:
     assert check.metadata["partitions_held"].value == 1
 
 
-def test_command_publishes_anyway(
-    leaked: Home, corpus: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert leaked.main("run", str(corpus), "--run", "r1", "--publish-anyway", "medicine=") == 2
-    assert "takes slug=reason, got 'medicine='" in capfd.readouterr().err
-    assert (
-        leaked.main(
-            "run", str(corpus), "--run", "r1", "--seed", "7", "--publish-anyway", "medicine=public"
-        )
-        == 0
-    )
-    gates = leaked.store.read("gates", LEAKY)
-    assert set(gates.filter(~pl.col("passed"))["published_anyway"]) == {"public"}
-    assert gates.filter("passed")["published_anyway"].null_count() == gates["passed"].sum()
-
-
 @pytest.fixture
 def hurting(finished: Home, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A home whose evaluation finds that medicine is hurt, cooking helped."""
@@ -295,6 +279,22 @@ def test_command_evaluates_before_it_publishes(hurting: Home, corpus: Path) -> N
     files = hurting.files()
     assert hurting.main(*given) == 0
     assert hurting.files() == files
+
+
+def test_command_publishes_anyway(
+    hurting: Home, corpus: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = ("run", str(corpus), "--run", "r1", "--hold-where-it-hurts", "--publish-anyway")
+    assert hurting.main(*given, "medicine=") == 2
+    assert "takes slug=reason, got 'medicine='" in capfd.readouterr().err
+    assert hurting.main(*given, "medecine=public") == 2
+    assert "not ['medecine']" in " ".join(capfd.readouterr().err.split())
+    before = published(hurting)
+    assert hurting.main(*given, "medicine=public") == 0
+    gates = hurting.store.read("gates", LEAKY)
+    assert gates["published_anyway"].drop_nulls().to_list() == ["public"]
+    assert gates.filter(gate="hurts", published_anyway="public")["passed"].to_list() == [False]
+    assert published(hurting) == before
 
 
 def test_another_protocol_evaluates_again(

@@ -272,7 +272,23 @@ def test_run_adapts_before_it_freezes_the_run(
         row = record(home)
         assert f"round-trip cosine {row['cosine_before']:.3f} → {row['cosine_after']:.3f}" in said
         assert f"nine words of a train text: {row['memorised_before']:.3f} → " in said
-        assert cli.main([*command, *small]) == 2
+        # Asked for again, with or without its corpus, it stays as it was made.
+        files = home.files()
+        card = home.store.read_bytes("dataset_card/r1.md").decode()
+        for line in ("--generator tiny --run r1", "--adapt 3 --candidates 2", "--labels cook"):
+            assert line in card
+        assert cli.main([*command, *small]) == 0
+        assert cli.main(["run", "--generator", str(tiny), "--run", "r1", "--labels", "cook"]) == 0
+        assert home.files() == files
+        capfd.readouterr()
+        assert cli.main([*command, *small, "--adapt", "0"]) == 2
         assert "frozen and generator_fingerprint was" in " ".join(capfd.readouterr().err.split())
+        # Now the adapted one is not in use: that is told before anything is made.
+        files = home.files()
+        assert cli.main([*command, *small]) == 2
+        said = " ".join(capfd.readouterr().err.split())
+        assert "the run r1 was made by the generator tiny-adapted" in said
+        assert "give --generator, and --adapt" in said
         assert cli.main([*command, "--adapt", "-1"]) == 2
-        assert "adapt_steps" in capfd.readouterr().err
+        assert "--adapt: Input should be" in capfd.readouterr().err
+        assert home.files() == files
