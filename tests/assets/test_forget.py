@@ -403,6 +403,15 @@ def test_forget_deletes_damaged_gates_and_what_they_let_pass(told: Home, tmp_pat
     assert place not in home.store.partitions("synthetic_table")
 
 
+def test_forget_tells_dagster_of_texts_that_have_no_table_yet(told: Home, tmp_path: Path) -> None:
+    home = copy_of(told, tmp_path)
+    home.store.delete("synthetic_table", {"label": "medicine", "run": "r1"})
+    assert home.main("forget", "44") == 0
+    for table, runs in (("synthetic_texts", RUNS), ("synthetic_table", RUNS[1:])):
+        keys = home.instance.get_materialized_partitions(dg.AssetKey(table))
+        assert {f"medicine|{run}" for run in runs} == {k for k in keys if "medicine" in k}
+
+
 HOSTILE = [
     "../../etc/passwd",
     "'; DROP TABLE runs; --",

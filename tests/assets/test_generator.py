@@ -275,7 +275,7 @@ def test_run_adapts_before_it_freezes_the_run(
         # Asked for again, with or without its corpus, it stays as it was made.
         files = home.files()
         card = home.store.read_bytes("dataset_card/r1.md").decode()
-        for line in ("--generator tiny --run r1", "--adapt 3 --candidates 2", "--labels cook"):
+        for line in ("--generator tiny --run r1", "--candidates 2 --adapt 3", "--labels cook"):
             assert line in card
         assert cli.main([*command, *small]) == 0
         assert cli.main(["run", "--generator", str(tiny), "--run", "r1", "--labels", "cook"]) == 0
