@@ -32,6 +32,10 @@ from smotext_assets.resources import (
     Warehouse,
 )
 
+# Read when torch is loaded. Its threads spin while they wait for each other, and beside other busy
+# processes they then wait most of the time.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 _STAGES = [
     corpus,
     embeddings,
