@@ -22,7 +22,7 @@ import polars as pl
 
 from smotext_assets.local_storage import BATCH_SIZE
 from smotext_assets.partitions import for_each_partition, label_by_run, labels, range_tags, runs
-from smotext_assets.resources import StoreResource, Table, TableIOManager
+from smotext_assets.resources import StoreResource, Table, TableIOManager, Warehouse
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 STAGE: Mapping[str, Any] = {
@@ -79,7 +79,8 @@ def backfill(
     slugs = [f"label-{n:02d}" for n in range(n_labels)]
     keys = [f"run-{n:02d}" for n in range(n_runs)]
     store = StoreResource(root=str(folder / "store"))
-    resources = {"store": store, "io_manager": TableIOManager(store=store)}
+    warehouse = Warehouse(path=str(folder / "warehouse.duckdb"))
+    resources = {"store": store, "io_manager": TableIOManager(store=store, warehouse=warehouse)}
     took = []
     with local_instance(folder, dagster_storage=dagster_storage) as instance:
         instance.add_dynamic_partitions(str(labels.name), slugs)
