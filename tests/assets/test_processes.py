@@ -201,7 +201,8 @@ def test_file_that_cannot_be_locked_is_left_alone(
 def test_run_is_alive_from_the_first_moment_of_its_file(
     instance: dg.DagsterInstance, warehouse: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, looks, judging = started(instance), [], []
+    run, looks, seen, judging = started(instance), [], [], []
+    path = run_files(warehouse) / run.run_id
 
     def watched(module: Any, name: str) -> None:
         call = getattr(module, name)
@@ -211,6 +212,7 @@ def test_run_is_alive_from_the_first_moment_of_its_file(
             assert fail_dead_runs(instance, warehouse) == []
             judging.clear()
             looks.append(f"{moment} {name}")
+            seen.append(path.exists())
 
         def judged(*arguments: Any, **options: Any) -> Any:
             if judging:
@@ -226,6 +228,7 @@ def test_run_is_alive_from_the_first_moment_of_its_file(
         watched(module, name)
     hold(instance, warehouse, run.run_id)
     monkeypatch.undo()
+    assert seen == [False] * 5 + [True]  # or who judges could hold what is about to be held
     assert looks == [f"{at} {name}" for name in ("open", "flock", "replace") for at in _MOMENTS]
     assert status(instance, run) == dg.DagsterRunStatus.STARTED
     assert fail_dead_runs(instance, warehouse) == []
