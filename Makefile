@@ -3,8 +3,6 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 export DAGSTER_HOME := $(CURDIR)
-# Events of a backfill are written together.
-export DAGSTER_EVENT_BATCH_SIZE := 500
 # Offline by design: no model is looked up on a hub.
 export HF_HUB_OFFLINE := 1
 

@@ -4,12 +4,10 @@ A backfill of 40 labels × 10 runs, 10,000 rows in all, through two stages that 
 the store as Parquet: the loop, store and local instance of the asset graph, in this process.
 `ms_a_partition` is the time of both stages over the partitions they wrote; `again` the same when
 every partition is there already; `cpu_ms_a_partition` the processor's share of the first.
-`--dagster-storage` is for comparison: Dagster's own SQLite storage, an event at a time.
 """
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -20,7 +18,6 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from smotext_assets.local_storage import BATCH_SIZE
 from smotext_assets.partitions import for_each_partition, label_by_run, labels, range_tags, runs
 from smotext_assets.resources import StoreResource, Table, TableIOManager, Warehouse
 
@@ -60,18 +57,7 @@ def stages(rows: int) -> list[dg.AssetsDefinition]:
     return [first, second]
 
 
-def local_instance(folder: Path, *, dagster_storage: bool) -> dg.DagsterInstance:
-    """As `make dev` has it, or with Dagster's own storage."""
-    config = {"base_dir": str(folder)}
-    where = {"module": "smotext_assets.local_storage", "class": "LocalStorage", "config": config}
-    os.environ[BATCH_SIZE] = "0" if dagster_storage else "500"
-    storage = {"sqlite": config} if dagster_storage else {"custom": where}
-    return dg.DagsterInstance.local_temp(str(folder), {"storage": storage})
-
-
-def backfill(
-    folder: Path, *, n_labels: int, n_runs: int, rows: int, dagster_storage: bool = False
-) -> tuple[float, float, float]:
+def backfill(folder: Path, *, n_labels: int, n_runs: int, rows: int) -> tuple[float, float, float]:
     """Seconds of the first backfill and of the second, and of the processor in the first.
 
     Each is one run over all partitions.
@@ -82,7 +68,7 @@ def backfill(
     warehouse = Warehouse(path=str(folder / "warehouse.duckdb"))
     resources = {"store": store, "io_manager": TableIOManager(store=store, warehouse=warehouse)}
     took = []
-    with local_instance(folder, dagster_storage=dagster_storage) as instance:
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
         instance.add_dynamic_partitions(str(labels.name), slugs)
         instance.add_dynamic_partitions(str(runs.name), keys)
         for _ in range(2):
@@ -102,7 +88,6 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=40)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--rows", type=int, default=10_000, help="in all, of each stage")
-    parser.add_argument("--dagster-storage", action="store_true", help="Dagster's own SQLite")
     given = parser.parse_args()
     partitions = given.labels * given.runs
     with tempfile.TemporaryDirectory() as folder:
@@ -111,12 +96,10 @@ def main() -> None:
             n_labels=given.labels,
             n_runs=given.runs,
             rows=given.rows // partitions,
-            dagster_storage=given.dagster_storage,
         )
     line = {
         "id": "B6",
         "case": f"{given.labels} labels x {given.runs} runs, 2 stages, {given.rows} rows",
-        "storage": "Dagster's" if given.dagster_storage else "local",
         "ms_a_partition": round(1000 * first / (2 * partitions), 1),
         "ms_a_partition_again": round(1000 * again / (2 * partitions), 1),
         "cpu_ms_a_partition": round(1000 * cpu / (2 * partitions), 1),

@@ -3,19 +3,14 @@
 import dagster as dg
 import polars as pl
 
-from smotext_assets.evidence import (
-    EVERY_PARTITION,
-    OF_RUN,
-    sha256_by_label,
-    vectors_of_candidates,
-)
-from smotext_assets.partitions import follows, for_each_partition, runs
+from smotext_assets.partitions import EVERY_LABEL, OF_RUN, follows, for_each_partition, runs
 from smotext_assets.receipts import notice
 from smotext_assets.resources import (
     GeneratorResource,
     StoreResource,
     Table,
     Warehouse,
+    with_candidate_vectors,
     with_vectors,
 )
 from smotext_assets.runs import frozen_run
@@ -34,7 +29,7 @@ from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS
     partitions_def=runs,
     automation_condition=follows("synthetic_table", "evaluation", "privacy_audit"),
     backfill_policy=dg.BackfillPolicy.single_run(),
-    ins={"synthetic_table": OF_RUN, "decoded_texts": OF_RUN, "embeddings": EVERY_PARTITION},
+    ins={"synthetic_table": OF_RUN, "decoded_texts": OF_RUN, "embeddings": EVERY_LABEL},
 )
 def dataset_card(
     context: dg.AssetExecutionContext,
@@ -57,12 +52,12 @@ def dataset_card(
         )
         rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
         rejected = tables.read_all("rejected_texts", {"run": run}, schema=REJECTED_TEXTS)
-        made = vectors_of_candidates(run, rows, decoded_texts) if rows.height else rows
+        made = with_candidate_vectors(rows, decoded_texts, run=run) if rows.height else rows
         names = dict(corpus.select("slug", "label").unique().iter_rows())
         gates = _gates(tables, run)
         held = set() if gates is None else set(held_back(gates)["label"])
         counts, pictures = [], {}
-        for slug in sorted(sha256_by_label(synthetic_table, run)):
+        for slug in sorted(synthetic_table.sha256_by_label(run)):
             label = names[slug]
             real = corpus.filter(pl.col("slug") == slug)
             accepted = made.filter(pl.col("label") == label)

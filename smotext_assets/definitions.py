@@ -1,6 +1,5 @@
 """The code location: every asset, check and resource. Only here the environment is read."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,6 @@ from smotext_assets import (
     staleness,
     synthetic,
 )
-from smotext_assets.local_storage import BATCH_SIZE
 from smotext_assets.resources import (
     Corpus,
     GeneratorResource,
@@ -47,15 +45,6 @@ _STAGES = [
     card,
     staleness,
 ]
-_INSTANCE = """
-storage:
-  custom:
-    module: smotext_assets.local_storage
-    class: LocalStorage
-    config: {{base_dir: {}}}
-freshness: {{enabled: true}}
-telemetry: {{enabled: false}}
-"""
 # Tables that stay in the store: the UI finds them by this tag.
 QUARANTINED_TAG = "smotext/quarantined"
 
@@ -67,9 +56,10 @@ def dagster_instance() -> dg.DagsterInstance:
         if not (home / "dagster.yaml").exists():
             home = Path(os.environ.get("SMOTEXT_HOME", ".smotext")).absolute() / "dagster"
             home.mkdir(parents=True, exist_ok=True)
-            (home / "dagster.yaml").write_text(_INSTANCE.format(json.dumps(str(home))))
+            (home / "dagster.yaml").write_text(
+                "telemetry:\n  enabled: false\nfreshness:\n  enabled: true\n"
+            )
         os.environ["DAGSTER_HOME"] = str(home)
-    os.environ.setdefault(BATCH_SIZE, "500")
     return dg.DagsterInstance.get()
 
 

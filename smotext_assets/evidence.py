@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from smotext_assets.leakage import audit_rows
-from smotext_assets.partitions import follows, for_each_partition, runs
+from smotext_assets.partitions import EVERY_LABEL, OF_RUN, follows, for_each_partition, runs
 from smotext_assets.resources import (
     GeneratorResource,
     StoreResource,
     Table,
     column_schema,
+    with_candidate_vectors,
     with_vectors,
 )
 from smotext_assets.runs import frozen_run
@@ -22,21 +23,6 @@ from smotext_core.evaluation import ARMS, PROTOCOL, evaluate, verdicts
 from smotext_core.privacy import MEASURES
 from smotext_core.report import markdown_table
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT, SYNTHETIC_TEXTS
-
-# A run's evidence is of all its labels.
-OF_RUN = dg.AssetIn(partition_mapping=dg.MultiToSingleDimensionPartitionMapping("run"))
-EVERY_PARTITION = dg.AssetIn(partition_mapping=dg.AllPartitionMapping())
-
-
-def vectors_of_candidates(run: str, synthetic: pl.DataFrame, decoded_texts: Table) -> pl.DataFrame:
-    """Synthetic rows with the vectors their candidates got, in the column `embedding`."""
-    parts = [
-        decoded_texts.read(**partition).select("sample_id", "text", "embedding")
-        for partition in decoded_texts.partitions()
-        if partition["run"] == run
-    ]
-    vectors = pl.concat(parts).unique(["sample_id", "text"], keep="first", maintain_order=True)
-    return synthetic.join(vectors, on=["sample_id", "text"], how="left", maintain_order="left")
 
 
 class EvaluationConfig(dg.Config):
@@ -56,7 +42,7 @@ class EvaluationConfig(dg.Config):
     partitions_def=runs,
     automation_condition=follows("synthetic_texts"),
     backfill_policy=dg.BackfillPolicy.single_run(),
-    ins={"synthetic_texts": OF_RUN, "decoded_texts": OF_RUN, "embeddings": EVERY_PARTITION},
+    ins={"synthetic_texts": OF_RUN, "decoded_texts": OF_RUN, "embeddings": EVERY_LABEL},
     metadata={"dagster/column_schema": column_schema(EVALUATION)},
 )
 def evaluation(
@@ -89,10 +75,10 @@ def evaluation(
             tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
         )
 
-        judged = sha256_by_label(synthetic_texts, run)
+        judged = synthetic_texts.sha256_by_label(run)
 
         def score() -> tuple[pl.DataFrame, dict[str, JSON]]:
-            made = vectors_of_candidates(run, rows, decoded_texts)
+            made = with_candidate_vectors(rows, decoded_texts, run=run)
             train, test = (corpus.filter(pl.col("split") == s) for s in ("train", "test"))
             frame = evaluate(
                 train.drop("embedding"),
@@ -131,15 +117,6 @@ def evaluation(
     for_each_partition(context, make)
 
 
-def sha256_by_label(table: Table, run: str) -> dict[str, JSON]:
-    """Of the run's partitions."""
-    return {
-        partition["label"]: table.sha256(**partition)
-        for partition in table.partitions()
-        if partition["run"] == run
-    }
-
-
 def _mixed(run: str, interpolated_vectors: Table) -> dict[str, NDArray[np.float32]]:
     """The run's interpolated vectors by slug, (n, d) each."""
     return {
@@ -158,7 +135,7 @@ def _mixed(run: str, interpolated_vectors: Table) -> dict[str, NDArray[np.float3
     ins={
         "synthetic_table": OF_RUN,
         "decoded_texts": OF_RUN,
-        "embeddings": EVERY_PARTITION,
+        "embeddings": EVERY_LABEL,
         "interpolated_vectors": OF_RUN,
     },
     metadata={"dagster/column_schema": column_schema(PRIVACY_AUDIT)},
@@ -191,7 +168,7 @@ def privacy_audit(
         def measure() -> tuple[pl.DataFrame, dict[str, str]]:
             if rows.is_empty():
                 return PRIVACY_AUDIT.to_frame(), {}
-            made = vectors_of_candidates(run, rows, decoded_texts)
+            made = with_candidate_vectors(rows, decoded_texts, run=run)
             mixed = _mixed(run, interpolated_vectors)
             slugs = dict(corpus.select("label", "slug").unique().iter_rows())
 
@@ -219,8 +196,8 @@ def privacy_audit(
             inputs={
                 "corpus": labelled_texts.sha256(),
                 "vectors": vectors,
-                "rows": sha256_by_label(synthetic_table, run),
-                "mixed": sha256_by_label(interpolated_vectors, run),
+                "rows": synthetic_table.sha256_by_label(run),
+                "mixed": interpolated_vectors.sha256_by_label(run),
                 "measures": list(MEASURES),
             },
             make=measure,

@@ -67,6 +67,10 @@ BY_LABEL_AND_RUN = (
 )
 BY_RUN = ("evaluation", "privacy_audit", "dataset_card")
 
+# What an asset by run reads of one by label and run, and of one by label.
+OF_RUN = dg.AssetIn(partition_mapping=dg.MultiToSingleDimensionPartitionMapping("run"))
+EVERY_LABEL = dg.AssetIn(partition_mapping=dg.AllPartitionMapping())
+
 
 def follows(*parents: str) -> dg.AutomationCondition[dg.AssetKey]:
     """Make a partition when its own partition of one of `parents` was made; others do not count.

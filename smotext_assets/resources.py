@@ -184,6 +184,14 @@ class Table:
         """
         return self._committed(partition).sha256
 
+    def sha256_by_label(self, run: str) -> dict[str, JSON]:
+        """Of the partitions of a run."""
+        return {
+            partition["label"]: self.sha256(**partition)
+            for partition in self.partitions()
+            if partition["run"] == run
+        }
+
     def metadata(self, **partition: str) -> dict[str, JSON]:
         """What its writer told of the committed partition.
 
@@ -226,6 +234,19 @@ def with_vectors(
             f"none of these texts has a vector of the encoder {encoder}: materialise embeddings"
         )
     return found, dict(used)
+
+
+def with_candidate_vectors(
+    synthetic: pl.DataFrame, decoded_texts: Table, *, run: str
+) -> pl.DataFrame:
+    """Synthetic rows with the vectors their candidates got, in the column `embedding`."""
+    parts = [
+        decoded_texts.read(**partition).select("sample_id", "text", "embedding")
+        for partition in decoded_texts.partitions()
+        if partition["run"] == run
+    ]
+    vectors = pl.concat(parts).unique(["sample_id", "text"], keep="first", maintain_order=True)
+    return synthetic.join(vectors, on=["sample_id", "text"], how="left", maintain_order="left")
 
 
 class TableIOManager(dg.ConfigurableIOManager):

@@ -1,7 +1,8 @@
 """A run of thousands of rows on the fake generator, killed again and again until it is through.
 
-The worker writes a line to a log whenever it begins a batch or puts a file; the killer waits for a
-line drawn at random, then some milliseconds, and sends SIGKILL.
+The worker writes a line to a log whenever it begins a batch or puts a file. Some milliseconds after
+a line drawn at random it gets SIGKILL, from a thread of its own: another process could be late on a
+busy machine, and find it through.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.fakes import fake_corpus
 REPOSITORY = Path(__file__).parents[1]
 TABLES = ("embeddings", "class_pairs", "interpolated_vectors", "decoded_texts")
 WORKER = """
-import hashlib, os, sys
+import hashlib, os, signal, sys, threading
 from pathlib import Path
 
 import smotext_assets.decoding
@@ -33,11 +34,19 @@ from smotext_assets.resources import StoreResource
 from tests.assets import conftest
 from tests.assets.conftest import CountingGenerator, Home
 
-folder, root, corpus, samples, encoded, decoded = sys.argv[1:]
+folder, root, corpus, samples, encoded, decoded, after, delay_s = sys.argv[1:]
 smotext_assets.embeddings.BATCH = int(encoded)
 smotext_assets.decoding.BATCH = int(decoded)
 log = os.open(f"{folder}/log", os.O_WRONLY | os.O_APPEND)
-tell = lambda *words: os.write(log, (" ".join(map(str, words)) + "\\n").encode())
+lines = 0
+
+def tell(*words):
+    global lines
+    os.write(log, (" ".join(map(str, words)) + "\\n").encode())
+    lines += 1
+    if lines == int(after):
+        kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+        threading.Timer(float(delay_s), kill).start()
 
 class Told(CountingGenerator):
     def encode(self, texts, **options):
@@ -132,8 +141,11 @@ def run_killed(
     reach = max(2, round(2 * steps / (kills + 1)))  # most lines of new work before a kill
     while True:
         log.write_bytes(b"")
+        after, delay_s = 6 + rng.randrange(reach), rng.uniform(0, 0.03)
+        if done.kills == kills:
+            after = 0  # never
         worker = subprocess.Popen(
-            command,
+            [*command, str(after), str(delay_s)],
             cwd=REPOSITORY,
             env={
                 **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), **environment,
@@ -141,12 +153,6 @@ def run_killed(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )  # fmt: skip
-        if done.kills < kills:
-            after, delay_s = 6 + rng.randrange(reach), rng.uniform(0, 0.03)
-            while log.read_bytes().count(b"\n") < after and worker.poll() is None:
-                time.sleep(0.002)
-            time.sleep(delay_s)
-            worker.kill()
         _, errors = worker.communicate(timeout=400)
         told = [line.rsplit(" ", 1)[0] for line in log.read_text().splitlines()]
         done.attempts.append([line for line in told if line.startswith(("encode", "decode"))])

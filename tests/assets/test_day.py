@@ -12,7 +12,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from smotext_assets.local_storage import BATCH_SIZE
 from smotext_assets.partitions import BY_RUN
 from tests.assets.conftest import Home, corpus_rows, write_corpus
 
@@ -29,10 +28,7 @@ defs = definitions(home.resources(f"{home.folder}/inbox/"), cron_schedule="* * *
 """
 INSTANCE = """
 storage:
-  custom:
-    module: smotext_assets.local_storage
-    class: LocalStorage
-    config: {base_dir: %s}
+  sqlite: {base_dir: %s}
 telemetry: {enabled: false}
 concurrency:
   pools: {default_limit: 1, granularity: run}
@@ -56,7 +52,6 @@ class Day:
             **os.environ,
             "DAGSTER_HOME": str(dagster_home),
             "SMOTEXT_HOME": str(folder),
-            BATCH_SIZE: "500",
             "PYTHONPATH": str(REPOSITORY),
             "OMP_NUM_THREADS": "1",
         }

@@ -17,7 +17,6 @@ from smotext_assets.definitions import (
     defs,
     resources,
 )
-from smotext_assets.local_storage import BATCH_SIZE, LocalEventLog
 from smotext_core.schemas import SYNTHETIC_TEXTS
 
 LABEL = "label"
@@ -235,22 +234,17 @@ def test_local_instances_evaluate_freshness_and_write_events_together(
 ) -> None:
     root = Path(__file__).parents[2]
     monkeypatch.chdir(tmp_path)
-    for name in ("DAGSTER_HOME", BATCH_SIZE):  # set, to be restored
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
+    monkeypatch.setenv("DAGSTER_HOME", "")  # set, to be restored
+    monkeypatch.delenv("DAGSTER_HOME")
     monkeypatch.setenv("SMOTEXT_HOME", 'a "home": {of} mine')
     with dagster_instance() as instance:
         assert os.environ["DAGSTER_HOME"] == f'{tmp_path}/a "home": {{of}} mine/dagster'
         assert Path(os.environ["DAGSTER_HOME"], "history", "runs", "index.db").exists()
         assert instance.freshness_enabled
-        assert isinstance(instance.event_log_storage, LocalEventLog)
-    assert int(os.environ[BATCH_SIZE]) > 0
 
     (tmp_path / "dagster.yaml").write_text((root / "dagster.yaml").read_text())
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         assert instance.freshness_enabled
-        assert isinstance(instance.event_log_storage, LocalEventLog)
-    assert f"export {BATCH_SIZE} := {os.environ[BATCH_SIZE]}" in (root / "Makefile").read_text()
 
 
 IMPORT = """

@@ -52,7 +52,10 @@ class Site:
         self.folder = folder
         self.home = folder / "home"
         (folder / "dagster").mkdir(parents=True)
-        (folder / "dagster" / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+        settings = (ROOT / "dagster.yaml").read_text()
+        (folder / "dagster" / "dagster.yaml").write_text(
+            settings.replace(".smotext/dagster", str(folder / "dagster"))
+        )
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("SMOTEXT_", "DAGSTER_"))},
             "SMOTEXT_HOME": str(self.home),
