@@ -18,7 +18,6 @@ from smotext_assets import (
     interpolation,
     pairs,
     placement,
-    processes,
     publication,
     staleness,
     synthetic,
@@ -76,8 +75,11 @@ def resources() -> dict[str, Any]:
         endpoint_url=os.environ.get("AWS_ENDPOINT_URL"),
         region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
     )
+    warehouse = Warehouse(
+        path=os.environ.get("SMOTEXT_WAREHOUSE", os.path.join(home, "warehouse.duckdb"))
+    )
     return {
-        "io_manager": TableIOManager(store=store),
+        "io_manager": TableIOManager(store=store, warehouse=warehouse),
         "store": store,
         "corpus": Corpus(source=_corpus()),
         "generator": GeneratorResource(
@@ -86,9 +88,7 @@ def resources() -> dict[str, Any]:
             dtype=os.environ.get("SMOTEXT_DTYPE", "auto"),  # type: ignore[arg-type]  # validated
             workspace=os.path.join(home, "generators"),
         ),
-        "warehouse": Warehouse(
-            path=os.environ.get("SMOTEXT_WAREHOUSE", os.path.join(home, "warehouse.duckdb"))
-        ),
+        "warehouse": warehouse,
         "progress": Progress(),
     }
 
@@ -128,7 +128,7 @@ def definitions(
             automation.inbox,
             automation.follow_up(),
             automation.failures,
-            processes.dead_runs,
+            automation.dead_runs,
         ],
         resources=resources,
         executor=dg.in_process_executor,
