@@ -19,7 +19,7 @@ import dagster as dg
 import polars as pl
 
 from smotext_assets.partitions import for_each_partition, label_by_run, labels, range_tags, runs
-from smotext_assets.resources import StoreResource, Table, TableIOManager
+from smotext_assets.resources import StoreResource, Table, TableIOManager, Warehouse
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 STAGE: Mapping[str, Any] = {
@@ -65,7 +65,8 @@ def backfill(folder: Path, *, n_labels: int, n_runs: int, rows: int) -> tuple[fl
     slugs = [f"label-{n:02d}" for n in range(n_labels)]
     keys = [f"run-{n:02d}" for n in range(n_runs)]
     store = StoreResource(root=str(folder / "store"))
-    resources = {"store": store, "io_manager": TableIOManager(store=store)}
+    warehouse = Warehouse(path=str(folder / "warehouse.duckdb"))
+    resources = {"store": store, "io_manager": TableIOManager(store=store, warehouse=warehouse)}
     took = []
     with dg.DagsterInstance.local_temp(str(folder)) as instance:
         instance.add_dynamic_partitions(str(labels.name), slugs)

@@ -9,6 +9,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -27,7 +28,7 @@ from smotext_assets.partitions import (
     runs,
 )
 from smotext_assets.processes import fail_dead_runs
-from smotext_assets.resources import Corpus, GeneratorResource, StoreResource
+from smotext_assets.resources import Corpus, GeneratorResource, StoreResource, Warehouse
 from smotext_assets.storage import Store
 
 INGESTION = ("raw_corpus", "labelled_texts")
@@ -71,7 +72,10 @@ def follow_up() -> dg.AutomationConditionSensorDefinition:
 
 @dg.sensor(job=ingest, minimum_interval_seconds=30)
 def inbox(
-    context: dg.SensorEvaluationContext, corpus: Corpus, store: StoreResource
+    context: dg.SensorEvaluationContext,
+    corpus: Corpus,
+    store: StoreResource,
+    warehouse: Warehouse,
 ) -> dg.SensorResult | dg.SkipReason:
     """Ingests the corpus folder or prefix when a file came, changed or went.
 
@@ -107,7 +111,7 @@ def inbox(
         return wait(f"{corpus.source} has no whole file; growing: {growing}")
     if whole == cursor["ingested"]:
         return wait("no new file")
-    if busy := _busy(context.instance):
+    if busy := _busy(context.instance, warehouse.file):
         return wait(busy)
     new = sorted(name for name in whole if cursor["ingested"].get(name) != whole[name])
     gone = sorted(cursor["ingested"].keys() - whole.keys())
@@ -122,9 +126,9 @@ def inbox(
     return dg.SensorResult(run_requests=[request], cursor=json.dumps(cursor))
 
 
-def _busy(instance: dg.DagsterInstance) -> str | None:
+def _busy(instance: dg.DagsterInstance, warehouse: Path) -> str | None:
     """Why the corpus must not change now."""
-    if unfinished := unfinished_runs(instance):
+    if unfinished := unfinished_runs(instance, warehouse):
         return f"run {unfinished[0]} is not finished: the corpus stays as it is until then"
     just_ended = dg.RunsFilter(
         job_name=synthesis.name, statuses=_ENDED, updated_after=datetime.now(UTC) - _SETTLE
@@ -134,15 +138,27 @@ def _busy(instance: dg.DagsterInstance) -> str | None:
     return None
 
 
-def unfinished_runs(instance: dg.DagsterInstance) -> list[str]:
+def unfinished_runs(instance: dg.DagsterInstance, warehouse: Path) -> list[str]:
     """Ids of the runs that are making assets of this graph, or are going to."""
-    fail_dead_runs(instance)
+    fail_dead_runs(instance, warehouse)
     ours = {dg.AssetKey(name) for name in (*INGESTION, *_BETWEEN, *BY_LABEL_AND_RUN, *BY_RUN)}
     return [
         run.run_id
         for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
         if run.job_name in (ingest.name, synthesis.name) or ours & set(run.asset_selection or ())
     ]
+
+
+@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def dead_runs(context: dg.SensorEvaluationContext, warehouse: Warehouse) -> dg.SkipReason:
+    """Fails runs whose process is gone, so that they hold no place in the pool `gpu`.
+
+    It runs where the workers of the code location do. Runs of other hosts are left alone.
+    """
+    dead = fail_dead_runs(context.instance, warehouse.file)
+    return dg.SkipReason(
+        f"failed, for their process was killed: {', '.join(dead)}" if dead else "none is dead"
+    )
 
 
 def nightly(cron_schedule: str) -> dg.ScheduleDefinition:

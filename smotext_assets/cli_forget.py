@@ -35,7 +35,7 @@ def forget_command(
     Raises:
         ValueError: a run is in progress, or none of the documents is known.
     """
-    if busy := unfinished_runs(instance):
+    if busy := unfinished_runs(instance, warehouse):
         raise ValueError(
             f"the runs {', '.join(busy)} are not finished and could write a text back: let them "
             "finish or cancel them"

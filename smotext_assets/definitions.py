@@ -18,7 +18,6 @@ from smotext_assets import (
     interpolation,
     pairs,
     placement,
-    processes,
     publication,
     staleness,
     synthetic,
@@ -31,6 +30,10 @@ from smotext_assets.resources import (
     TableIOManager,
     Warehouse,
 )
+
+# Read when torch is loaded. Its threads spin while they wait for each other, and beside other busy
+# processes they then wait most of the time.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _STAGES = [
     corpus,
@@ -72,8 +75,11 @@ def resources() -> dict[str, Any]:
         endpoint_url=os.environ.get("AWS_ENDPOINT_URL"),
         region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
     )
+    warehouse = Warehouse(
+        path=os.environ.get("SMOTEXT_WAREHOUSE", os.path.join(home, "warehouse.duckdb"))
+    )
     return {
-        "io_manager": TableIOManager(store=store),
+        "io_manager": TableIOManager(store=store, warehouse=warehouse),
         "store": store,
         "corpus": Corpus(source=_corpus()),
         "generator": GeneratorResource(
@@ -82,9 +88,7 @@ def resources() -> dict[str, Any]:
             dtype=os.environ.get("SMOTEXT_DTYPE", "auto"),  # type: ignore[arg-type]  # validated
             workspace=os.path.join(home, "generators"),
         ),
-        "warehouse": Warehouse(
-            path=os.environ.get("SMOTEXT_WAREHOUSE", os.path.join(home, "warehouse.duckdb"))
-        ),
+        "warehouse": warehouse,
         "progress": Progress(),
     }
 
@@ -124,7 +128,7 @@ def definitions(
             automation.inbox,
             automation.follow_up(),
             automation.failures,
-            processes.dead_runs,
+            automation.dead_runs,
         ],
         resources=resources,
         executor=dg.in_process_executor,

@@ -1,5 +1,6 @@
 """Assets materialised in this process, on the same Dagster instance as the UI."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from smotext_assets.automation import root_cause
 from smotext_assets.definitions import definitions
 from smotext_assets.partitions import labels, neighbours, range_tags
-from smotext_assets.processes import fail_dead_runs, this_process
+from smotext_assets.processes import fail_dead_runs, hold
 
 _INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
@@ -26,7 +27,8 @@ class Graph:
     ) -> None:
         self.job = definitions(resources).resolve_implicit_global_asset_job_def()
         self.instance, self.ops, self.console = instance, ops, console
-        fail_dead_runs(instance)
+        self.warehouse = resources["warehouse"].file
+        fail_dead_runs(instance, self.warehouse)
 
     def materialize(
         self, names: Sequence[str], *, tags: Mapping[str, str] = {}, **options: Any
@@ -38,6 +40,8 @@ class Graph:
             KeyboardInterrupt: Dagster was interrupted, which it records as a failure.
         """
         self.console.print(f"{', '.join(names)} …", highlight=False)
+        run_id = str(uuid.uuid4())
+        hold(self.instance, self.warehouse, run_id)
         result = self.job.execute_in_process(
             instance=self.instance,
             asset_selection=[dg.AssetKey(name) for name in names],
@@ -45,7 +49,8 @@ class Graph:
                 "ops": {n: {"config": dict(self.ops[n])} for n in names if n in self.ops},
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
             },
-            tags={**tags, **this_process()},
+            run_id=run_id,
+            tags=tags,
             raise_on_error=False,
             **options,
         )

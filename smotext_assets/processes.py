@@ -1,87 +1,112 @@
-"""Which process a run lives in, and what is left of those that were killed.
+"""Which runs have lost their process.
 
 A run of `smotext run` lives in the command's own process; one that the daemon launched in a worker
 of the code location, which reports a worker that dies. It cannot while the instance's Postgres is
 away, and never again after that. Such a run would stay "started" for good, hold its place in the
-pool `gpu`, and keep the inbox and `smotext forget` waiting: so each run says where it lives.
+pool `gpu`, and keep the inbox and `smotext forget` waiting.
+
+So a process holds, for as long as it lives, a lock on a file with the name of its run, in a folder
+beside the warehouse. The kernel frees the lock with the process and what it forked, and never
+before: numbers and names of processes, hosts and containers, which others may have too, decide
+nothing. Where there is no such file, or no lock to be had, nobody can tell, and the run is left
+alone.
 """
 
+import fcntl
 import os
 import socket
+import uuid
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import dagster as dg
 
-PROCESS = "smotext/process"  # host, process number, when it was started
+from smotext_assets.files import sync_folder
+
+_held: dict[Path, IO[bytes]] = {}  # by this process
 
 
-def this_process() -> dict[str, str]:
-    """The tag of a run that lives in this process."""
-    return {PROCESS: f"{socket.gethostname()} {os.getpid()} {_started(os.getpid())}"}
+def run_files(warehouse: Path) -> Path:
+    """The folder of the files that the processes of runs hold."""
+    return warehouse.with_name(f"{warehouse.name}.runs")
 
 
-def tag_process(context: dg.InitResourceContext) -> None:
-    """Tag the run that `context` is of with this process."""
-    if context.instance is None or context.run_id is None:  # of no run
+def hold(instance: dg.DagsterInstance, warehouse: Path, run_id: str) -> None:
+    """Show until this process ends that the run lives in it.
+
+    Raises:
+        OSError: the folder cannot be written, or its file system has no locks.
+    """
+    _release_ended(instance)
+    path = run_files(warehouse) / run_id
+    if path in _held:
         return
-    run = context.instance.get_run_by_id(context.run_id)
-    if run is not None and run.tags.get(PROCESS) != this_process()[PROCESS]:
-        context.instance.add_run_tags(context.run_id, this_process())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{run_id}-{uuid.uuid4().hex}")
+    file = new.open("xb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.write(_host())
+        file.flush()
+        os.fsync(file.fileno())  # a power cut kills processes too
+        os.replace(new, path)  # under this name it was never free
+    except OSError:
+        file.close()
+        new.unlink(missing_ok=True)
+        raise
+    _held[path] = file
+    sync_folder(path.parent)
 
 
-def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Record as failed what ran in a process of this host that is no longer there; the run ids."""
+def fail_dead_runs(instance: dg.DagsterInstance, warehouse: Path) -> list[str]:
+    """Record as failed the runs whose process is gone; their ids."""
     dead = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        host, _, process = _process_of(instance, run).partition(" ")
-        if host != socket.gethostname():  # nobody can tell from here
+    for path in sorted(run_files(warehouse).glob("[!.]*")):
+        file = _freed(path)
+        if file is None:
             continue
-        number, _, started = process.partition(" ")
-        if _started(int(number)) == started:
-            continue
-        now = instance.get_run_by_id(run.run_id)
-        if now is not None and now.status == dg.DagsterRunStatus.STARTED:  # it did not just end
-            instance.report_run_failed(now, "The process of this run was killed.")
-            dead.append(run.run_id)
+        with file:
+            run = instance.get_run_by_id(path.name)
+            if run is None:  # of another instance, which wants to know
+                continue
+            if run.status == dg.DagsterRunStatus.STARTED:
+                instance.report_run_failed(run, "The process of this run was killed.")
+                dead.append(run.run_id)
+            elif not run.is_finished:
+                continue
+            with suppress(OSError):  # a folder of somebody else's
+                path.unlink()
     return dead
 
 
-@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
-def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Fails runs whose process is gone, so that they hold no place in the pool `gpu`.
+def _release_ended(instance: dg.DagsterInstance) -> None:
+    """Let go of the runs of this process that have ended: it may make many."""
+    for path in list(_held):
+        run = instance.get_run_by_id(path.name)
+        if run is None or run.is_finished:
+            path.unlink(missing_ok=True)  # first: it is never seen free
+            _held.pop(path).close()
 
-    It runs where the workers of the code location do. Runs of other hosts are left alone.
+
+def _freed(path: Path) -> IO[bytes] | None:
+    """The locked file of a process of this host that is gone; None if it lives or nobody can tell.
+
+    Some network file systems keep locks within a host: so what another host wrote is left alone.
     """
-    dead = fail_dead_runs(context.instance)
-    return dg.SkipReason(
-        f"failed, for their process was killed: {', '.join(dead)}" if dead else "none is dead"
-    )
-
-
-def _process_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
-    """Its tag; "" where it has none, or only that of the run it repeats, as it has at first."""
-    repeated = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
-    tag = run.tags.get(PROCESS, "")
-    return "" if repeated is not None and repeated.tags.get(PROCESS) == tag else tag
-
-
-def _started(process: int) -> str:
-    """When a process was started, so that a number given anew is told from the old one.
-
-    "" where there is no such process; "unknown" where the system does not say when.
-    """
-    if Path("/proc/self/stat").exists():
-        try:
-            # The name of the program, in brackets, may hold blanks; 19 fields behind it: starttime.
-            stat = Path(f"/proc/{process}/stat").read_text()
-        except OSError:
-            return ""
-        state, *fields = stat.rpartition(")")[2].split()
-        return "" if state == "Z" else fields[18]
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
+        file = path.open("r+b")
+    except OSError:  # let go of meanwhile, or not ours to open
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if file.read() == _host() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+    except OSError:  # held, no locks here, or let go of meanwhile
         pass
-    return "unknown"
+    file.close()
+    return None
+
+
+def _host() -> bytes:
+    return socket.gethostname().encode()

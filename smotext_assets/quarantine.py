@@ -1,7 +1,10 @@
 """What is given to others, and what stays in the store.
 
-Vectors can be turned back into text, pairs tell who is whose parent, candidates may repeat a text
-that the filters would have refused: these tables are as sensitive as the texts.
+Vectors can be turned back into text: those of texts in `embeddings`, of mixtures in
+`interpolated_vectors`, of candidates in `decoded_texts`. Pairs say of which texts a vector is mixed
+and how, neighbours how near texts are to each other. All are as sensitive as the texts. Candidates
+are here for their vectors: as text, the warehouse has those that the filters refused, too
+(`rejected_texts`).
 """
 
 import polars as pl

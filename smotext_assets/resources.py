@@ -12,7 +12,7 @@ import polars as pl
 from pydantic import Field
 
 from smotext_assets.columns import DESCRIPTIONS
-from smotext_assets.processes import tag_process
+from smotext_assets.processes import hold
 from smotext_assets.storage import JSON, Manifest, MissingPartition, Store
 from smotext_core.xrag import load_generator, manifest_fingerprint, read_manifest
 
@@ -256,9 +256,11 @@ class TableIOManager(dg.ConfigurableIOManager):
     """
 
     store: StoreResource
+    warehouse: Warehouse
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        tag_process(context)
+        if context.instance is not None and context.run_id is not None:  # in a run
+            hold(context.instance, self.warehouse.file, context.run_id)
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         if obj is not None:

@@ -125,13 +125,13 @@ class Home:
             return cli.main(arguments)
 
     def resources(self, corpus: Path, *, dimension: int = 32) -> dict[str, Any]:
-        store = StoreResource(root=self.root)
+        store, warehouse = StoreResource(root=self.root), Warehouse(path=str(self.warehouse))
         return {
-            "io_manager": TableIOManager(store=store),
+            "io_manager": TableIOManager(store=store, warehouse=warehouse),
             "store": store,
             "corpus": Corpus(source=str(corpus)),
             "generator": FakeGeneratorResource(generator="fake", dimension=dimension),
-            "warehouse": Warehouse(path=str(self.warehouse)),
+            "warehouse": warehouse,
             "progress": Progress(),
         }
 

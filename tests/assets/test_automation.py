@@ -17,7 +17,7 @@ from dagster._core.loader import LoadingContextForTest
 from smotext_assets import automation
 from smotext_assets.definitions import definitions, resources
 from smotext_assets.partitions import BY_RUN, labels, range_tags, runs
-from smotext_assets.resources import Corpus, StoreResource, TableIOManager
+from smotext_assets.resources import Corpus, StoreResource, TableIOManager, Warehouse
 from tests.assets.conftest import (
     BY_LABEL_AND_RUN,
     COUNTS,
@@ -49,9 +49,10 @@ def folder(tmp_path: Path) -> Path:
 class Inbox:
     """The sensor, tick by tick, on its own cursor."""
 
-    def __init__(self, source: str, store: StoreResource, instance: dg.DagsterInstance) -> None:
-        self.given = {"corpus": Corpus(source=source), "store": store}
-        self.instance = instance
+    def __init__(self, source: str, store: StoreResource, home: Home) -> None:
+        warehouse = Warehouse(path=str(home.warehouse))
+        self.given = {"corpus": Corpus(source=source), "store": store, "warehouse": warehouse}
+        self.instance = home.instance
         self.cursor: str | None = None
 
     def tick(self) -> dg.SensorResult | dg.SkipReason:
@@ -82,7 +83,7 @@ class Inbox:
 
 @pytest.fixture
 def inbox(folder: Path, home: Home) -> Inbox:
-    return Inbox(f"{folder}/", StoreResource(root=home.root), home.instance)
+    return Inbox(f"{folder}/", StoreResource(root=home.root), home)
 
 
 def test_inbox_ingests_each_file_once(folder: Path, inbox: Inbox) -> None:
@@ -156,12 +157,12 @@ def test_inbox_waits_for_unfinished_runs(folder: Path, inbox: Inbox) -> None:
 
 @pytest.mark.parametrize("source", ["clinic_notes", "s3://bucket/posts.csv", "notes.csv"])
 def test_inbox_without_a_folder_says_what_to_set(home: Home, source: str) -> None:
-    inbox = Inbox(source, StoreResource(root=home.root), home.instance)
+    inbox = Inbox(source, StoreResource(root=home.root), home)
     assert "set SMOTEXT_INBOX to one" in inbox.said()
 
 
 def test_inbox_that_is_not_there_says_so(home: Home, tmp_path: Path) -> None:
-    inbox = Inbox(f"{tmp_path}/nowhere/", StoreResource(root=home.root), home.instance)
+    inbox = Inbox(f"{tmp_path}/nowhere/", StoreResource(root=home.root), home)
     assert "nowhere" in inbox.said()
     assert "make the folder" in inbox.said()
 
@@ -173,7 +174,7 @@ def test_inbox_in_a_bucket(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     store = StoreResource(root=home.root, endpoint_url=s3_endpoint, region_name="us-east-1")
     prefix = f"{home.folder.parent.name}/inbox/"
-    inbox = Inbox(f"s3://{S3_BUCKET}/{prefix}", store, home.instance)
+    inbox = Inbox(f"s3://{S3_BUCKET}/{prefix}", store, home)
 
     def put(name: str, body: bytes) -> None:
         s3_client.put_object(Bucket=S3_BUCKET, Key=prefix + name, Body=body)
@@ -195,12 +196,12 @@ def test_inbox_in_a_bucket_is_ingested_with_the_versions_that_are_there(
         monkeypatch.setenv(name, value)
     source = f"{s3_home.root}/inbox/"
     store = StoreResource(root=s3_home.root, endpoint_url=s3_endpoint, region_name="us-east-1")
-    sensor = Inbox(source, store, s3_home.instance)
-    given = {
-        **s3_home.resources(s3_home.folder),
+    sensor = Inbox(source, store, s3_home)
+    given = s3_home.resources(s3_home.folder)
+    given |= {
         "corpus": Corpus(source=source),
         "store": store,
-        "io_manager": TableIOManager(store=store),
+        "io_manager": TableIOManager(store=store, warehouse=given["warehouse"]),
     }
     job = definitions(given).resolve_job_def("ingest")
 

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from smotext_assets.resources import StoreResource, Table, TableIOManager
+from smotext_assets.resources import StoreResource, Table, TableIOManager, Warehouse
 from smotext_assets.storage import Store
 from tests.frames import ONE
 
@@ -79,7 +79,9 @@ def test_table_io_manager_hands_a_range_run_one_table(
 
     assets = [labelled_texts, embeddings, class_pairs, evaluation]
     resource = StoreResource(root=str(tmp_path))
-    resources = {"store": resource, "io_manager": TableIOManager(store=resource)}
+    warehouse = Warehouse(path=str(tmp_path / "warehouse.duckdb"))
+    manager = TableIOManager(store=resource, warehouse=warehouse)
+    resources = {"store": resource, "io_manager": manager}
     span = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("smotext_label", ["a", "b", "c"])
@@ -107,6 +109,7 @@ def test_table_io_manager_refuses_a_returned_frame(tmp_path: Path) -> None:
     def embeddings() -> Any:
         return ONE
 
-    resource = StoreResource(root=str(tmp_path))
+    warehouse = Warehouse(path=str(tmp_path / "warehouse.duckdb"))
+    manager = TableIOManager(store=StoreResource(root=str(tmp_path)), warehouse=warehouse)
     with pytest.raises(TypeError, match=r"embeddings.* returned a DataFrame; assets commit"):
-        dg.materialize([embeddings], resources={"io_manager": TableIOManager(store=resource)})
+        dg.materialize([embeddings], resources={"io_manager": manager})
