@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from smotext_core.markup import markdown_rows
-from smotext_core.pictures import BLUE, GREY, INK, ORANGE, _categories, _figure, _png, _style
+from smotext_core.pictures import BLUE, GREY, INK, _categories, _figure, _png, _style
 
-SHOWN = {"smotext": BLUE, "smotext_alone": ORANGE, "class_weight": GREY, "word_edits": INK}
+SHOWN = {"smotext": BLUE, "class_weight": GREY, "word_edits": INK}
 HEADS = {"embedding": "the encoder's vectors", "tfidf": "TF-IDF"}
 TITLES = {
     "table1": "The paper's Table 1, with error bars",
@@ -131,7 +131,7 @@ def picture(rows: pl.DataFrame) -> bytes:
         for place, (arm, color) in enumerate(SHOWN.items()):
             part = macro.filter(pl.col("head") == head, pl.col("arm") == arm)
             for row in part.iter_rows(named=True):
-                y = keys.index((row["corpus"], row["setting"])) + 0.2 * (place - 1.5)
+                y = keys.index((row["corpus"], row["setting"])) + 0.22 * (place - 1)
                 axes.plot([row["low"], row["high"]], [y, y], color=color, linewidth=1.6)
                 fill = "white" if row["verdict"] == "no evidence" else color
                 axes.plot(
