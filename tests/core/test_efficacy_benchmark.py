@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -108,3 +109,15 @@ def test_results_of_a_study_replace_its_older_ones(efficacy: ModuleType, tmp_pat
         row = pl.DataFrame({"study": [study], "corpus": [corpus], "value": [value]})
         efficacy.store(row, file, lock_file=lock)
     assert pl.read_parquet(file).rows() == [("a", "x", 3), ("a", "y", 2)]
+
+
+def test_page_is_what_the_results_say(efficacy: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "efficacy.template.md").write_text(
+        (ROOT / "docs" / "efficacy.template.md").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    page = importlib.import_module("efficacy_page")
+    page.write_page(pl.read_parquet(ROOT / "docs" / "efficacy.parquet"), tmp_path)
+    found = (tmp_path / "efficacy.md").read_text(encoding="utf-8")
+    assert found == (ROOT / "docs" / "efficacy.md").read_text(encoding="utf-8")
+    for link in re.findall(r"\(images/(\S+)\)", found):
+        assert (ROOT / "docs" / "images" / link).exists()
