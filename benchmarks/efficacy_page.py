@@ -36,7 +36,10 @@ def write_page(results: pl.DataFrame, docs: Path) -> None:
     fingerprints = ", ".join(f"`{name}`" for name in sorted(set(results["generator"])))
     template = (docs / "efficacy.template.md").read_text(encoding="utf-8")
     text = Template(template).substitute(
-        results="\n\n".join(blocks), generator=fingerprints, summary=_summary(results)
+        results="\n\n".join(blocks),
+        generator=fingerprints,
+        summary=_summary(results),
+        means=_means(results),
     )
     (docs / "efficacy.md").write_text(text, encoding="utf-8")
 
@@ -117,6 +120,21 @@ def _summary(results: pl.DataFrame) -> str:
         f"{beaten} of {own.height}."
     )
     return " ".join(lines)
+
+
+def _means(results: pl.DataFrame) -> str:
+    """By study and head: what the synthetic rows do on average, and the arms that cost nothing."""
+    macro = results.filter(pl.col("metric") == "macro_f1")
+    arms = ("smotext", "word_edits", "class_weight", "smotext_alone")
+    cells = []
+    for (study, head), part in macro.group_by("study", "head", maintain_order=True):
+        own = part.filter(pl.col("arm") == "smotext")["verdict"]
+        means = [part.filter(pl.col("arm") == arm)["difference"].mean() for arm in arms]
+        counts = [f"{(own == verdict).sum()} of {len(own)}" for verdict in ("helps", "hurts")]
+        shown = [f"{mean:+.3f}".replace("-", "\u2212") for mean in means]
+        cells.append((TITLES[str(study)], HEADS[str(head)], *counts, *shown))
+    names = ("study", "head", "smotext helps", "hurts", *arms)
+    return markdown_rows(names, cells, max_characters=100)
 
 
 def picture(rows: pl.DataFrame) -> bytes:
