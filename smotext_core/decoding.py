@@ -1,4 +1,4 @@
-"""Vectors to texts: a causal language model that reads one vector as one token (xRAG)."""
+"""Vectors to texts: a causal language model that reads a vector as one or a few tokens (xRAG)."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Decoder:
 
     Args:
         lm: a causal language model of transformers; a quantised one stays where it was loaded.
-        projector: maps (n, d) vectors to (n, hidden) token embeddings.
+        projector: a `projector.Projector`, (n, d) vectors to (n, k, hidden) token embeddings.
         tokenizer: of the package `tokenizers` or sentencepiece: `decode` makes text of ids.
-        prompt_ids: the prompt's token ids, exactly one of them `xrag_token_id`.
+        prompt_ids: the prompt's token ids, k of them in a row `xrag_token_id`.
         suppress_tokens: ids that are never generated.
     """
 
@@ -58,7 +58,7 @@ class Decoder:
         self.max_new_tokens = max_new_tokens
         self.batch_size = batch_size
         self.device = device
-        self.dimension: int = projector[0].in_features
+        self.dimension: int = projector.dimension
 
     def sample(
         self,
@@ -169,12 +169,14 @@ class Decoder:
         return found
 
     def _checked(self, prompt: Sequence[int]) -> list[int]:
-        if list(prompt).count(self.xrag_token_id) != 1:
+        k, ids = self.projector.n_tokens, list(prompt)
+        at = ids.index(self.xrag_token_id) if self.xrag_token_id in ids else 0
+        if ids.count(self.xrag_token_id) != k or ids[at : at + k] != [self.xrag_token_id] * k:
+            times = "once" if k == 1 else f"{k} times in a row"
             raise ValueError(
-                f"the prompt must hold the xRAG token {self.xrag_token_id} once, "
-                f"it is {list(prompt)}"
+                f"the prompt must hold the xRAG token {self.xrag_token_id} {times}, it is {ids}"
             )
-        return list(prompt)
+        return ids
 
     def _generate(
         self,
@@ -234,8 +236,9 @@ class Decoder:
         places = [row.index(self.xrag_token_id) for row in filled]
         prompt = self.lm.get_input_embeddings()(torch.tensor(filled, device=self.device))
         weight = next(self.projector.parameters())
-        projected = self.projector(vectors.to(weight.dtype)).to(prompt.dtype)
-        prompt[torch.arange(len(places)), torch.tensor(places)] = projected
+        projected = self.projector(vectors.to(weight.dtype)).to(prompt.dtype)  # (n, k, hidden)
+        own = torch.tensor(places)[:, None] + torch.arange(projected.shape[1])
+        prompt[torch.arange(len(places))[:, None], own] = projected
         return prompt
 
     def text(self, tokens: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""Language models and projectors, read from files without running any code that comes with them."""
+"""Language models and weights, read from files without running any code that comes with them."""
 
 from __future__ import annotations
 
@@ -87,30 +87,6 @@ def _quantized(quantization: str, *, device: str) -> dict[str, Any]:
     config: Any = BitsAndBytesConfig
     settings = {f"load_in_{quantization}": True, "bnb_4bit_compute_dtype": torch.bfloat16}
     return {"quantization_config": config(**settings), "device_map": {"": device}}
-
-
-def load_projector(weights: dict[str, Any], *, dimension: int, hidden: int, source: Path) -> Any:
-    """Linear, GELU, Linear from `dimension` to `hidden`.
-
-    Raises:
-        ValueError: `weights` are not exactly the two layers' of these sizes.
-    """
-    import torch
-
-    expected = {
-        "0.weight": (hidden, dimension),
-        "0.bias": (hidden,),
-        "2.weight": (hidden, hidden),
-        "2.bias": (hidden,),
-    }
-    found = {name: tuple(weight.shape) for name, weight in weights.items()}
-    if found != expected:
-        raise ValueError(f"{source} should hold the weights {expected}, it holds {found}")
-    projector = torch.nn.Sequential(
-        torch.nn.Linear(dimension, hidden), torch.nn.GELU(), torch.nn.Linear(hidden, hidden)
-    )
-    projector.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    return projector
 
 
 def read_weights(path: Path) -> dict[str, Any]:

@@ -63,6 +63,8 @@ def warm_start(tokenizer: Any, encoder_folder: Path) -> tuple[Any, Any]:
     from tokenizers import Tokenizer
     from transformers import AutoModel, BertConfig, BertLMHeadModel
 
+    from smotext_core.projector import Projector
+
     encoder: Any = AutoModel.from_pretrained(encoder_folder, use_safetensors=True)
     pieces = Tokenizer.from_file(str(encoder_folder / "tokenizer.json"))
     pieces.no_padding()  # the file asks for 128 pieces, padding would fill the mean
@@ -95,9 +97,7 @@ def warm_start(tokenizer: Any, encoder_folder: Path) -> tuple[Any, Any]:
     for layer, source in zip(lm.bert.encoder.layer, ENCODER_LAYERS, strict=True):
         layer.load_state_dict(encoder.encoder.layer[source].state_dict())
     size = config.hidden_size
-    projector: Any = torch.nn.Sequential(
-        torch.nn.Linear(size, size), torch.nn.GELU(), torch.nn.Linear(size, size)
-    )
+    projector = Projector(size, size)
     with torch.no_grad():
         # Entries of a unit vector are about d**-0.5: bring the GELU's input to order one.
         projector[0].weight.mul_(8.0)

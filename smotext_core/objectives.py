@@ -1,6 +1,6 @@
 """What a projector is trained on and measured by: the text that follows a vector in a prompt.
 
-Xu et al. 2024 (xRAG): a projector puts the vector in the place of one token of a prompt, and is
+Xu et al. 2024 (xRAG): a projector puts the vector in the place of a token of a prompt (here of k in a row), and is
 trained with the negative log-likelihood (NLL) of the text that follows. In the second stage a
 Kullback-Leibler term is added, to the same language model reading the text itself in the prompt.
 
@@ -65,13 +65,14 @@ def _predictions(
     before = embed(torch.tensor(prompt["ids"], device=vectors.device)).expand(len(ids), -1, -1)
     at = prompt["ids"].index(prompt["xrag_token_id"])
     vectors = vectors.to(next(projector.parameters()).dtype)
-    projected = projector(vectors)[:, None].to(before.dtype)  # (n, 1, hidden)
+    projected = projector(vectors).to(before.dtype)  # (n, k, hidden)
     width = max(map(len, ids))
     target = torch.full((len(ids), width), -100, device=vectors.device)
     for row, tokens in enumerate(ids):
         target[row, : len(tokens)] = torch.tensor(tokens)
     after = embed(target[:, :-1].clamp(min=0))
-    inputs = torch.cat([before[:, :at], projected, before[:, at + 1 :], after], dim=1)
+    behind = before[:, at + projected.shape[1] :]
+    inputs = torch.cat([before[:, :at], projected, behind, after], dim=1)
     # Padding is on the right, where causal attention does not see it: no mask is needed.
     logits = lm(inputs_embeds=inputs, use_cache=False, logits_to_keep=width).logits[:, -width:]
     real = target != -100
@@ -84,7 +85,8 @@ def _teacher_logits(lm: Any, ids: list[list[int]], prompt: Mapping[str, Any]) ->
 
     device = lm.get_input_embeddings().weight.device
     at = prompt["ids"].index(prompt["xrag_token_id"])
-    rows = [[*prompt["ids"][:at], *text[:-1], *prompt["ids"][at + 1 :]] for text in ids]
+    behind = at + prompt["ids"].count(prompt["xrag_token_id"])
+    rows = [[*prompt["ids"][:at], *text[:-1], *prompt["ids"][behind:]] for text in ids]
     width = max(len(row) + len(text) - 1 for row, text in zip(rows, ids, strict=True))
     tokens = torch.zeros((len(ids), width), dtype=torch.long)
     real = torch.zeros((len(ids), width), dtype=torch.bool)

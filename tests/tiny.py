@@ -89,7 +89,8 @@ def write_tiny_generator(folder: Path) -> Path:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from smotext_core.embedding import Embedder
+    from smotext_core.projector import Projector
+from smotext_core.embedding import Embedder
     from smotext_core.xrag import write_generator
 
     encoder = write_encoder(folder / "models" / "encoder")
@@ -99,9 +100,7 @@ def write_tiny_generator(folder: Path) -> Path:
     write_generator(
         folder / "tiny",
         lm=lm,
-        projector=torch.nn.Sequential(
-            torch.nn.Linear(48, 96), torch.nn.GELU(), torch.nn.Linear(96, 96)
-        ),
+        projector=Projector(48, 96),
         tokenizer=word_tokenizer(),
         manifest={
             "name": "tiny",

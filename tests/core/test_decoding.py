@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertLMHeadModel, LlamaConfig, LlamaForCausalLM
 
+from smotext_core.projector import Projector
 from smotext_core.decoding import Decoder, _pick
 from smotext_core.kv_cache import cache_in_place
 
@@ -47,9 +48,7 @@ def tiny_decoder(kind: str = "bert", **options: Any) -> Decoder:
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(WORDS[:3])
-    projector = torch.nn.Sequential(
-        torch.nn.Linear(D, 32), torch.nn.GELU(), torch.nn.Linear(32, 32)
-    )
+    projector = Projector(D, 32)
     return Decoder(
         lm,
         projector,

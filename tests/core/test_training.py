@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from smotext_core.projector import Projector
 from smotext_core.objectives import (
     distillation_loss,
     examples,
@@ -40,7 +41,7 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def projector(seed: int = 0) -> Any:
     torch.manual_seed(seed)
-    return torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.GELU(), torch.nn.Linear(32, 32))
+    return Projector(8, 32)
 
 
 def frame(texts: list[str], *, source: str = "people") -> pl.DataFrame:

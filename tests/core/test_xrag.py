@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertLMHeadModel
 
+from smotext_core.projector import Projector
 from smotext_core.checkpoints import MINILM, minilm_folder
 from smotext_core.embedding import Embedder
 from smotext_core.mini import EOS, PAD, XRAG, train_tokenizer
@@ -48,9 +49,7 @@ def tiny_models() -> tuple[Any, Any, Any]:
         eos_token_id=EOS,
         pad_token_id=PAD,
     )
-    projector = torch.nn.Sequential(
-        torch.nn.Linear(384, 32), torch.nn.GELU(), torch.nn.Linear(32, 32)
-    )
+    projector = Projector(384, 32)
     return BertLMHeadModel(config), projector, tokenizer
 
 
@@ -255,7 +254,7 @@ def test_load_generator_refuses_damaged_files(copied: Path, name: str) -> None:
 
 
 def test_load_generator_refuses_another_projector(folder: Path, tmp_path: Path) -> None:
-    wide = torch.nn.Sequential(torch.nn.Linear(768, 32), torch.nn.GELU(), torch.nn.Linear(32, 32))
+    wide = Projector(768, 32)
     encoder = read_manifest(str(folder))["encoder"]["fingerprint"]
     write_tiny(tmp_path, encoder=encoder, projector=wide)
     with pytest.raises(ValueError, match=r"weights .*\(32, 384\).* it holds .*\(32, 768\)"):
