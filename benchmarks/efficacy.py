@@ -32,7 +32,7 @@ from smotext_core.corpora import strip_newsgroup
 from smotext_core.evaluation import compare, predict
 from smotext_core.passages import content, is_prose, passages
 from smotext_core.sampler import SMOTExT
-from smotext_core.xrag import Generator, load_generator
+from smotext_core.xrag import Generator, embedded_generator, load_generator
 
 DATA = Path(os.environ.get("SMOTEXT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 DOCS = Path(__file__).parents[1] / "docs"
@@ -292,7 +292,7 @@ def main() -> None:
         choices=("table1", "few-shot", "imbalance", "figures"),
     )
     parser.add_argument("--corpus", choices=tuple(RARE), default="20newsgroups")
-    parser.add_argument("--generator", default="mini")
+    parser.add_argument("--generator", default=embedded_generator())
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--out", type=Path, default=Path(".efficacy"), help="a file a draw")
     parser.add_argument("--quick", action="store_true")

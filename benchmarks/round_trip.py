@@ -38,7 +38,7 @@ from smotext_core.filters import degenerate
 from smotext_core.neighbors import nearest_neighbors, unit
 from smotext_core.overlap import words
 from smotext_core.training_texts import document_digest, training_passages
-from smotext_core.xrag import Generator, load_generator
+from smotext_core.xrag import Generator, embedded_generator, load_generator
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 DATA = Path(os.environ.get("SMOTEXT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -177,8 +177,10 @@ def show(case: str, rows: int, result: dict[str, float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=200, help="texts of each corpus")
-    parser.add_argument("--generator", default="mini")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--generator", default=embedded_generator())
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16"], help="default: what the processor is fast in"
+    )
     parser.add_argument(
         "--resume",
         action="store_true",

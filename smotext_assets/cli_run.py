@@ -27,6 +27,7 @@ from smotext_assets.runs import frozen_run, run_config, run_options
 from smotext_assets.storage import Store
 from smotext_assets.summary import print_adaptation, print_summary
 from smotext_assets.synthetic import SyntheticTextsConfig
+from smotext_core.xrag import described
 
 
 class TerminalProgress(Progress):
@@ -75,7 +76,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--newsgroups", action="store_true", help="strip headers, quotes and footers of posts"
     )
-    parser.add_argument("--generator", help="mini or a folder; default: SMOTEXT_GENERATOR")
+    parser.add_argument("--generator", help="small, mini or a folder; default: SMOTEXT_GENERATOR")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: SMOTEXT_DEVICE, or cpu")
     parser.add_argument("--run", help="key of the run; default: the time, such as 20261122T0300")
     parser.add_argument("--labels", help="only these, by slug, separated by commas")
@@ -155,7 +156,7 @@ def run_command(
     ingests = bool(given.corpus) or not known
     told = found["corpus"].source if ingests else "the corpus in the store"
     console.print(
-        f"run {run}: {told}, generator {found['generator'].generator} "
+        f"run {run}: {told}, generator {described(found['generator'].generator)} "
         f"(licence: {found['generator'].licence})",
         markup=False,
         highlight=False,

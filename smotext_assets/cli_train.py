@@ -26,7 +26,7 @@ def add_train_generator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder-tokens", type=int, default=256, help="of a text that the encoder reads"
     )
-    parser.add_argument("--lm", required=True, help=f"causal language model: {model}; stays frozen")
+    parser.add_argument("--lm", required=True, help=f"causal language model: {model}")
     parser.add_argument("--lm-revision", help="its commit on the hub, 40 hex digits")
     parser.add_argument("--prompt", help="with {xrag_token} where the vector goes")
     parser.add_argument("--corpus", required=True, help="as of smotext run; labels are not needed")
@@ -46,8 +46,18 @@ def add_train_generator(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="after those: also near to what the model says when it reads the text itself",
     )
+    parser.add_argument("--tokens", type=int, default=1, help="that a vector becomes in the prompt")
+    parser.add_argument(
+        "--lora",
+        type=int,
+        default=0,
+        metavar="RANK",
+        help="train an adapter of the language model too",
+    )
     parser.add_argument("--batch-size", type=int, default=32, help="passages a step")
-    parser.add_argument("--learning-rate", type=float, default=6e-3, help="the highest")
+    parser.add_argument(
+        "--learning-rate", type=float, help="the highest; default: 6e-3, 8e-4 with --lora"
+    )
     parser.add_argument("--second-learning-rate", type=float, default=1e-4)
     parser.add_argument("--checkpoint-every", type=int, default=250, metavar="STEPS")
     parser.add_argument("--seed", type=int, default=0)
@@ -102,6 +112,8 @@ def train_generator_command(
             lm={"name": given.lm, "revision": given.lm_revision},
             steps=given.steps,
             second_stage=given.second_stage,
+            tokens=given.tokens,
+            lora=given.lora,
             batch_size=given.batch_size,
             learning_rate=given.learning_rate,
             second_learning_rate=given.second_learning_rate,

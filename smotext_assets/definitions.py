@@ -30,6 +30,7 @@ from smotext_assets.resources import (
     TableIOManager,
     Warehouse,
 )
+from smotext_core.xrag import embedded_generator
 
 # Read when torch is loaded. Its threads spin while they wait for each other, and beside other busy
 # processes they then wait most of the time.
@@ -83,7 +84,7 @@ def resources() -> dict[str, Any]:
         "store": store,
         "corpus": Corpus(source=_corpus()),
         "generator": GeneratorResource(
-            generator=os.environ.get("SMOTEXT_GENERATOR", "mini"),
+            generator=os.environ.get("SMOTEXT_GENERATOR") or embedded_generator(),
             device=os.environ.get("SMOTEXT_DEVICE", "cpu"),  # type: ignore[arg-type]  # validated
             dtype=os.environ.get("SMOTEXT_DTYPE", "auto"),  # type: ignore[arg-type]  # validated
             workspace=os.path.join(home, "generators"),

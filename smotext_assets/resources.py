@@ -90,12 +90,14 @@ class Warehouse(dg.ConfigurableResource["Warehouse"]):
 class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
     """The encoder and decoder. Loaded once a process, when a partition first needs it."""
 
-    generator: str = Field(description="mini, xrag-7b, xrag-moe@COMMIT, or a generator folder.")
+    generator: str = Field(
+        description="small, mini, xrag-7b, xrag-moe@COMMIT, or a generator folder."
+    )
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the models run.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="What they compute in. auto: float32, of a language model kept elsewhere "
-        "bfloat16 on a GPU. Processors that multiply bfloat16 are three times as fast in it.",
+        description="What they compute in. auto: float32; with a language model kept elsewhere "
+        "both in bfloat16 on a GPU, it alone on a processor that multiplies bfloat16.",
     )
     workspace: str = Field(
         default=".smotext/generators",

@@ -15,6 +15,7 @@ from smotext_assets.storage import Store
 from smotext_core.filters import SURPLUS
 from smotext_core.gates import held_back
 from smotext_core.schemas import GATES, REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.xrag import described
 
 
 def label_counts(store: Store, run: str) -> pl.DataFrame:
@@ -146,6 +147,7 @@ def print_runs(store: Store, console: Console, *, generator: GeneratorResource) 
         )
         table.add_row(*[Text(str(cell)) for cell in cells])
     console.print(table)
+    console.print(Text(f"generator: {described(generator.name)}"), soft_wrap=True)
     try:
         used = generator_in_use(store, generator).fingerprint
     except (ValueError, OSError):  # it is not at hand

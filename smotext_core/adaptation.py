@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from smotext_core.adapter import ADAPTER_FILES, adapter_parameters, load_adapter, save_adapter
 from smotext_core.neighbors import nearest_neighbors, unit
 from smotext_core.objectives import held_out_nll, mean_cosine, reconstruction_loss
 from smotext_core.overlap import copied_words
 from smotext_core.training import linear_rate, shard_batches, train
-from smotext_core.xrag import Generator, write_generator
+from smotext_core.xrag import Generator, named_lm, write_generator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,8 +42,8 @@ def adapt(
 ) -> None:
     """Train `generator` further on `texts` and write the generator folder `folder`.
 
-    Its encoder stays as it is. A language model whose weights lie in the generator's own folder is
-    trained with the projector; one that lies elsewhere stays frozen. `generator` is not changed.
+    Its encoder stays as it is. With the projector is trained what of the language model lies in the
+    generator's own folder: all of it, its adapter, or nothing. `generator` is not changed.
 
     Args:
         texts: columns text, embedding (of the generator's encoder).
@@ -70,9 +71,15 @@ def adapt(
     projector = copy.deepcopy(decoder.projector).float().requires_grad_(True)
     parts = {"projector": projector}
     lm = decoder.lm
-    if own_lm := not generator.manifest.get("lm"):
+    own_lm = not generator.manifest.get("lm")
+    own_adapter = generator.folder if ADAPTER_FILES[1] in generator.manifest["sha256"] else None
+    if own_lm:
         # Steps are smaller than half precision resolves.
         parts["lm"] = lm = copy.deepcopy(lm).float().requires_grad_(True)
+    elif own_adapter is not None:
+        base = named_lm(generator.manifest["lm"], device=decoder.device)
+        lm = load_adapter(base.requires_grad_(False), own_adapter)
+        parts["adapter"] = adapter_parameters(lm)
     model = torch.nn.ModuleDict(parts)
     train(
         model,
@@ -96,11 +103,14 @@ def adapt(
     manifest = {key: value for key, value in generator.manifest.items() if key != "sha256"}
     manifest["name"] = f"{generator.name}, adapted"
     manifest["adapted"] = {"from": generator.fingerprint, "texts": texts.height, "steps": steps}
+    if own_adapter is not None:
+        save_adapter(lm, folder)
     write_generator(
         folder,
         lm=lm if own_lm else None,
         projector=projector,
         tokenizer=decoder.tokenizer,
+        adapter=None if own_adapter is None else folder,
         manifest=manifest,
         words=generator.words,
     )

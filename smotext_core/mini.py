@@ -97,7 +97,7 @@ def warm_start(tokenizer: Any, encoder_folder: Path) -> tuple[Any, Any]:
     for layer, source in zip(lm.bert.encoder.layer, ENCODER_LAYERS, strict=True):
         layer.load_state_dict(encoder.encoder.layer[source].state_dict())
     size = config.hidden_size
-    projector = Projector(size, size)
+    projector: Any = Projector(size, size)
     with torch.no_grad():
         # Entries of a unit vector are about d**-0.5: bring the GELU's input to order one.
         projector[0].weight.mul_(8.0)

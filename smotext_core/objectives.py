@@ -1,8 +1,8 @@
 """What a projector is trained on and measured by: the text that follows a vector in a prompt.
 
-Xu et al. 2024 (xRAG): a projector puts the vector in the place of a token of a prompt (here of k in a row), and is
-trained with the negative log-likelihood (NLL) of the text that follows. In the second stage a
-Kullback-Leibler term is added, to the same language model reading the text itself in the prompt.
+Cheng et al. 2024 (xRAG): a projector puts the vector in the place of one token of a prompt, here of
+k in a row, and is trained with the negative log-likelihood (NLL) of the text that follows. In the
+second stage a Kullback-Leibler term is added, to the same language model reading the text itself.
 
 `prompt` is what a generator's manifest holds: ids, xrag_token_id, eos_token_id, suppress_tokens,
 max_new_tokens.

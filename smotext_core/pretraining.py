@@ -1,7 +1,8 @@
 """A generator of any encoder and any causal language model: the projector between them, trained.
 
 `train_generator` splits documents into passages, embeds them once, trains the projector
-(`objectives.py`; the language model stays frozen, as in xRAG) and writes a generator folder.
+(`objectives.py`; the language model stays frozen, as in xRAG, or gets an adapter) and writes a
+generator folder.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from smotext_core.checkpoints import model_folder, snapshot_commit
+from smotext_core.adapter import adapter_parameters, new_adapter, save_adapter
+from smotext_core.checkpoints import model_folder, read_tokenizer, snapshot_commit
 from smotext_core.embedding import Embedder
 from smotext_core.loading import load_causal_lm
 from smotext_core.objectives import (
@@ -24,6 +26,7 @@ from smotext_core.objectives import (
     round_trip_cosine,
 )
 from smotext_core.passages import is_prose, passages
+from smotext_core.smollm2 import SMOLLM2, load_smollm2, smollm2_tokenizer
 from smotext_core.training import linear_rate, settle, shard_batches, train
 from smotext_core.training_texts import document_digest, write_shards
 from smotext_core.xrag import write_generator
@@ -43,8 +46,10 @@ def train_generator(
     lm: Mapping[str, Any],
     steps: int,
     second_stage: int = 0,
+    tokens: int = 1,
+    lora: int = 0,
     batch_size: int = 32,
-    learning_rate: float = 6e-3,
+    learning_rate: float | None = None,
     second_learning_rate: float = 1e-4,
     checkpoint_every: int = 250,
     template: str = PROMPT,
@@ -68,6 +73,9 @@ def train_generator(
         lm: name, revision. Referred to by the folder `out`, not copied into it.
         steps: of the first stage, NLL of the text given its vector.
         second_stage: steps after those, with the Kullback-Leibler term.
+        tokens: xRAG tokens that a vector becomes.
+        lora: rank of an adapter of the language model, which is trained too; 0 trains none.
+        learning_rate: the highest; None: 6e-3 as xRAG, 8e-4 with an adapter.
         template: the prompt, with {xrag_token} where the vector goes.
         max_words: of a passage; longer documents become passages of whole sentences.
         progress: of what is done and how much of it there is, a function to call with what is
@@ -86,11 +94,12 @@ def train_generator(
 
     quiet: Any = transformers_logging.disable_progress_bar
     quiet()  # the bars shown here are of the training
-    if min(steps, batch_size) < 1 or second_stage < 0:
+    if min(steps, batch_size, tokens) < 1 or min(second_stage, lora) < 0:
         raise ValueError(
-            "steps and batch_size must be at least 1 and second_stage at least 0, got "
-            f"{steps}, {batch_size} and {second_stage}"
+            "steps, batch_size, tokens must be at least 1, second_stage and lora at least 0, got "
+            f"{steps}, {batch_size}, {tokens}, {second_stage} and {lora}"
         )
+    learning_rate = learning_rate or (8e-4 if lora else 6e-3)
     corpus = corpus_passages(documents, max_words=max_words)
     encoder, lm = _located(encoder), _located(lm)
     embedder = Embedder(
@@ -105,6 +114,7 @@ def train_generator(
         template=template,
         max_new_tokens=max_new_tokens,
         texts=2 if second_stage else 1,
+        tokens=tokens,
         device=device,
     )
     work = out / "training"
@@ -119,6 +129,7 @@ def train_generator(
             "prompt": prompt,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
+            "lora": lora,
             "seed": seed,
         },
     )
@@ -128,7 +139,12 @@ def train_generator(
     held_out = pl.read_parquet(work / "data" / "held-out.parquet")
     some = pl.read_parquet(work / "data" / "shard-000.parquet")["embedding"].to_numpy()
     torch.manual_seed(seed)
-    projector = new_projector(some, hidden=model.get_input_embeddings().embedding_dim).to(device)
+    hidden = model.get_input_embeddings().embedding_dim
+    projector = new_projector(some, hidden=hidden, n_tokens=tokens).to(device)
+    parts = {"projector": projector}
+    if lora:
+        model = new_adapter(model, rank=lora)
+        parts["adapter"] = adapter_parameters(model)
 
     def evaluate() -> dict[str, float]:
         vectors = held_out["embedding"].head(_HELD_OUT_ROWS).to_numpy()
@@ -148,7 +164,7 @@ def train_generator(
         }
 
     def stage(folder: Path, objective: Callable[..., Any], steps: int, peak: float) -> Any:
-        trained = torch.nn.ModuleDict({"projector": projector})
+        trained = torch.nn.ModuleDict(parts)
         return train(
             trained,
             torch.optim.AdamW(trained.parameters(), weight_decay=0.0),
@@ -187,7 +203,16 @@ def train_generator(
         "prompt": prompt,
         "training": {"steps": steps, "second_stage": second_stage, "tokens": int(last["tokens"])},
     }
-    write_generator(out, lm=None, projector=projector, tokenizer=tokenizer, manifest=manifest)
+    if lora:
+        save_adapter(model, out)
+    write_generator(
+        out,
+        lm=None,
+        projector=projector,
+        tokenizer=tokenizer,
+        manifest=manifest,
+        adapter=out if lora else None,
+    )
     return dict(last)
 
 
@@ -221,24 +246,29 @@ def corpus_passages(documents: pl.DataFrame, *, max_words: int) -> pl.DataFrame:
 
 
 def load_lm(
-    lm: Mapping[str, Any], *, template: str, max_new_tokens: int, texts: int = 1, device: str
+    lm: Mapping[str, Any],
+    *,
+    template: str,
+    max_new_tokens: int,
+    texts: int = 1,
+    tokens: int = 1,
+    device: str,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """A frozen causal language model, its tokenizer, and the prompt of `template` in its tokens.
 
-    `texts` of `max_new_tokens` must fit beside the prompt: two where the text itself is read too.
+    The vector becomes `tokens` tokens of the prompt, beside which `texts` of `max_new_tokens` must
+    fit: two where the text itself is read too.
 
     Raises:
         ValueError: no tokenizer, no end token, a template without its place, too many tokens.
     """
-    from tokenizers import Tokenizer
-
-    folder = _checked_folder(lm)
-    tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    model = load_causal_lm(
-        folder, device=device, dtype="float32" if device == "cpu" else "bfloat16"
-    )
+    dtype = "float32" if device == "cpu" else "bfloat16"
+    if lm["name"] == SMOLLM2:
+        tokenizer, model = smollm2_tokenizer(), load_smollm2(dtype=dtype).to(device)
+    else:
+        folder = _checked_folder(lm)
+        tokenizer = read_tokenizer(folder)
+        model = load_causal_lm(folder, device=device, dtype=dtype)
     model = model.requires_grad_(False).eval()
     config, vocabulary = model.config, model.get_input_embeddings().num_embeddings
     if tokenizer.get_vocab_size() > vocabulary:
@@ -263,7 +293,7 @@ def load_lm(
     taken = {*begin, *pieces[0], *pieces[1], eos}
     spare = [config.pad_token_id, *range(vocabulary - 1, -1, -1)]
     xrag = next(i for i in spare if isinstance(i, int) and 0 <= i < vocabulary and i not in taken)
-    ids = [*begin, *pieces[0], xrag, *pieces[1]]
+    ids = [*begin, *pieces[0], *[xrag] * tokens, *pieces[1]]
     needed = len(ids) + texts * max_new_tokens
     room = getattr(config, "max_position_embeddings", None) or needed
     if max_new_tokens < 2 or needed > room:
@@ -281,13 +311,13 @@ def load_lm(
     return model, tokenizer, prompt
 
 
-def new_projector(vectors: NDArray[np.float32], *, hidden: int) -> Any:
-    """Linear, GELU, Linear from the width of `vectors` (n, d) to `hidden`, of torch's generator."""
+def new_projector(vectors: NDArray[np.float32], *, hidden: int, n_tokens: int = 1) -> Any:
+    """A projector from the width of `vectors` (n, d) to `n_tokens` tokens, of torch's generator."""
     import torch
 
-    projector: Any = torch.nn.Sequential(
-        torch.nn.Linear(vectors.shape[1], hidden), torch.nn.GELU(), torch.nn.Linear(hidden, hidden)
-    )
+    from smotext_core.projector import Projector
+
+    projector: Any = Projector(vectors.shape[1], hidden, n_tokens=n_tokens)
     with torch.no_grad():
         # Entries of a unit vector are about d**-0.5: bring the GELU's input to order one.
         projector[0].weight.div_(2.5 * float(np.sqrt(np.mean(np.square(vectors)))))
@@ -303,6 +333,8 @@ def _texts_sha256(texts: pl.Series) -> str:
 
 def _located(model: Mapping[str, Any]) -> dict[str, Any]:
     """As the manifest names it: a folder by a path that holds from everywhere, a commit."""
+    if model["name"] == SMOLLM2:
+        return dict(model)
     folder = model_folder(model["name"], model.get("revision"))
     given = Path(model["name"]).expanduser()
     return {

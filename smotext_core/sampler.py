@@ -49,8 +49,8 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         sampling_strategy: as imbalanced-learn's over-samplers, see `targets.sampling_targets`.
         k_neighbors: neighbours to pair with; classes of fewer texts use those they have.
         random_state: integer, None or a `numpy.random.RandomState`.
-        generator: "mini", another name or a folder that `load_generator` takes, or a
-            `TextGenerator`.
+        generator: None for the embedded one, "small" or "mini"; a name or a folder that
+            `load_generator` takes; or a `TextGenerator`.
         n_candidates: decoded for each sample.
         verbose: show a progress bar for each class.
         strategy: member of the SMOTE family, see `strategies.plan_pairs`.
@@ -81,7 +81,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         sampling_strategy: str | float | Mapping[Any, int] | Callable[..., Any] = "auto",
         k_neighbors: int = 5,
         random_state: Any = 0,
-        generator: str | TextGenerator = "mini",
+        generator: str | TextGenerator | None = None,
         n_candidates: int = 8,
         verbose: bool = False,
         *,
@@ -277,7 +277,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
     def _generator(self) -> TextGenerator:
-        if not isinstance(self.generator, str):
+        if self.generator is not None and not isinstance(self.generator, str):
             return self.generator
         from smotext_core.xrag import load_generator
 

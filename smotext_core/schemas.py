@@ -113,7 +113,7 @@ RUNS = pl.Schema(
         "seed": pl.Int64(),
         "sampling_strategy": pl.String(),
         "k_neighbors": pl.Int32(),
-        "generator": pl.String(),  # as configured: "mini", "xrag-7b" or a folder's name
+        "generator": pl.String(),  # as configured: "small", "xrag-7b" or a folder's name
         "generator_fingerprint": pl.String(),
         "corpus_sha256": pl.String(),
         "created_at": pl.String(),  # ISO 8601, UTC

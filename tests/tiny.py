@@ -89,8 +89,8 @@ def write_tiny_generator(folder: Path) -> Path:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from smotext_core.embedding import Embedder
     from smotext_core.projector import Projector
-from smotext_core.embedding import Embedder
     from smotext_core.xrag import write_generator
 
     encoder = write_encoder(folder / "models" / "encoder")

@@ -284,7 +284,7 @@ def test_resources_come_from_the_environment(
     assert found["io_manager"].store.root == ".smotext/store"
     assert found["warehouse"].path == ".smotext/warehouse.duckdb"
     assert found["corpus"].source == "clinic_notes"
-    assert found["generator"].generator == "mini"
+    assert found["generator"].generator == "small"
     assert (found["generator"].device, found["generator"].dtype) == ("cpu", "auto")
 
     monkeypatch.setenv("SMOTEXT_HOME", str(tmp_path))

@@ -83,6 +83,8 @@ def write_encoder(folder: Path, *, tokenizer_json: bool = True, seed: int = 0) -
 
 
 def tiny_projector() -> Any:
+    from smotext_core.projector import Projector
+
     torch.manual_seed(1)
     return Projector(DIMENSION, HIDDEN).bfloat16()
 
@@ -138,8 +140,7 @@ def read_shards(folder: Path) -> dict[str, Any]:
 
 def write_cache(cache: Path, name: str, commit: str, folder: Path) -> Path:
     """The files of `folder` as the Hugging Face cache keeps those of `name` at `commit`."""
-    from smotext_core.projector import Projector
-from smotext_core.checkpoints import file_sha256
+    from smotext_core.checkpoints import file_sha256
 
     repo = cache / f"models--{name.replace('/', '--')}"
     snapshot = repo / "snapshots" / commit

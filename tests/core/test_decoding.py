@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertLMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from smotext_core.projector import Projector
 from smotext_core.decoding import Decoder, _pick
 from smotext_core.kv_cache import cache_in_place
+from smotext_core.projector import Projector
 
 EOS, PAD, XRAG = 0, 1, 2
 ENDS = ["stop.", "who?", 'no."', "(yes!)"]

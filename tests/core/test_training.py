@@ -12,7 +12,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from smotext_core.projector import Projector
 from smotext_core.objectives import (
     distillation_loss,
     examples,
@@ -20,6 +19,7 @@ from smotext_core.objectives import (
     mean_cosine,
     reconstruction_loss,
 )
+from smotext_core.projector import Projector
 from smotext_core.training import Batch, linear_rate, settle, shard_batches, train
 from tests.tiny import SENTENCES, word_tokenizer, write_lm
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertLMHeadModel
 
-from smotext_core.projector import Projector
 from smotext_core.checkpoints import MINILM, minilm_folder
 from smotext_core.embedding import Embedder
 from smotext_core.mini import EOS, PAD, XRAG, train_tokenizer
+from smotext_core.projector import Projector
 from smotext_core.xrag import (
     Generator,
     load_generator,
