@@ -96,8 +96,8 @@ class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the models run.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="What they compute in. auto: float32; with a language model kept elsewhere "
-        "both in bfloat16 on a GPU, it alone on a processor that multiplies bfloat16.",
+        description="What they compute in. auto: float32; bfloat16 of a language model kept "
+        "elsewhere and its encoder on a GPU, and of small's on a processor that multiplies it.",
     )
     workspace: str = Field(
         default=".smotext/generators",

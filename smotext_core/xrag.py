@@ -279,8 +279,8 @@ def load_generator(
 
     Args:
         generator: None takes `embedded_generator`.
-        dtype: what the models compute in. None: float32; with a language model kept elsewhere
-            both in bfloat16 on a GPU, it alone on a processor that multiplies bfloat16.
+        dtype: what the models compute in. None: float32; bfloat16 of a language model kept
+            elsewhere and its encoder on a GPU, and of SmolLM2 on a processor that multiplies it.
 
     Raises:
         ValueError: no such generator, a file whose sha256 is not the manifest's, an encoder that
@@ -301,9 +301,10 @@ def load_generator(
 
     quiet: Any = transformers_logging.disable_progress_bar
     quiet()  # it would draw one for each of a dozen megabytes
-    lm_dtype = dtype or ("bfloat16" if named and multiplies_bfloat16(device) else "float32")
-    # The encoder's vectors stay those of every machine where the processor is the same kind.
-    dtype = dtype or ("bfloat16" if named and device == "cuda" else "float32")
+    usual = "bfloat16" if named and device == "cuda" else "float32"
+    # Vectors are float32 where they can be; a row of SmolLM2 is the same whatever its batch in both.
+    fast = named and named["name"] == SMOLLM2 and multiplies_bfloat16(device)
+    lm_dtype, dtype = dtype or ("bfloat16" if fast else usual), dtype or usual
     embedder = _encoder(generator, manifest["encoder"], device=device, dtype=dtype)
     lm_folder = folder
     if named:

@@ -48,13 +48,14 @@ def tiny_decoder(kind: str = "bert", **options: Any) -> Decoder:
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="w0"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.add_special_tokens(WORDS[:3])
-    projector = Projector(D, 32)
+    # One vector is one token of bert's prompt, three in a row of llama's.
+    projector = Projector(D, 32, n_tokens=1 if kind == "bert" else 3, skip=kind != "bert")
     return Decoder(
         lm,
         projector,
         tokenizer,
         **{
-            "prompt_ids": [XRAG] if kind == "bert" else [9, 10, XRAG, 11],
+            "prompt_ids": [XRAG] if kind == "bert" else [9, 10, XRAG, XRAG, XRAG, 11],
             "xrag_token_id": XRAG,
             "eos_token_id": EOS,
             "suppress_tokens": [PAD, XRAG],
@@ -74,8 +75,8 @@ def plain_text(
     while len(tokens) < MAX_NEW:
         with torch.no_grad():
             inputs = embed(torch.tensor([[*decoder.prompt_ids, *tokens]]))
-            place = decoder.prompt_ids.index(XRAG)
-            inputs[0, place] = decoder.projector(torch.from_numpy(vector))
+            places = [i for i, token in enumerate(decoder.prompt_ids) if token == XRAG]
+            inputs[0, places] = decoder.projector(torch.from_numpy(vector)[None])[0]
             logits = decoder.lm(inputs_embeds=inputs, use_cache=False).logits[0, -1].double()
         logits[[PAD, XRAG]] = -np.inf
         order = np.argsort(-logits.numpy())[:top_k]
@@ -274,7 +275,8 @@ def test_sample_refuses_bad_vectors() -> None:
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 def test_sample_with_prompts_of_its_own_for_each_row(kind: str) -> None:
-    known = [[XRAG], [9, 10, XRAG, 11], [12, XRAG, 13, 14, 15, 16]]
+    xrag = [XRAG] * (1 if kind == "bert" else 3)
+    known = [xrag, [9, 10, *xrag, 11], [12, *xrag, 13, 14, 15, 16]]
     prompts = [known[row % 3] for row in range(40)]
     decoder = tiny_decoder(kind)
     mixed = decoder.sample(VECTORS, seeds=SEEDS, temperature=1.2, prompts=prompts)
@@ -289,7 +291,7 @@ def test_sample_with_prompts_of_its_own_for_each_row(kind: str) -> None:
     assert mixed != decoder.sample(VECTORS, seeds=SEEDS, temperature=1.2)
     with pytest.raises(ValueError, match="40 vectors need as many prompts, got 39"):
         decoder.sample(VECTORS, seeds=SEEDS, prompts=prompts[1:])
-    with pytest.raises(ValueError, match=r"must hold the xRAG token 2 once, it is \[9\]"):
+    with pytest.raises(ValueError, match=r"the xRAG token 2 (once|3 times in a row), it is \[9\]"):
         decoder.sample(VECTORS[:1], seeds=[1], prompts=[[9]])
 
 
@@ -322,6 +324,9 @@ def test_sample_halves_the_batch_where_memory_runs_out(monkeypatch: pytest.Monke
 def test_decoder_needs_one_xrag_token(prompt_ids: list[int]) -> None:
     with pytest.raises(ValueError, match="must hold the xRAG token 2 once"):
         tiny_decoder(prompt_ids=prompt_ids)
+    apart = [XRAG, XRAG, 10, XRAG, *prompt_ids]
+    with pytest.raises(ValueError, match="must hold the xRAG token 2 3 times in a row"):
+        tiny_decoder("llama", prompt_ids=apart)
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])

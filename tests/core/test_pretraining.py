@@ -154,7 +154,7 @@ def test_train_generator_refuses_a_small_corpus(models: Path, tmp_path: Path) ->
 
 
 def test_train_generator_refuses_no_steps(models: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="steps and batch_size must be at least 1"):
+    with pytest.raises(ValueError, match="steps, batch_size, tokens must be at least 1"):
         make(models, tmp_path / "out", steps=0)
 
 
@@ -222,4 +222,4 @@ def test_new_projector_suits_the_scale_of_the_vectors() -> None:
         projector = new_projector(vectors, hidden=16)
         spread = projector[0](torch.from_numpy(vectors)).std().item()
         assert 0.1 < spread < 0.6
-        assert projector(torch.from_numpy(vectors)).shape == (50, 16)
+        assert projector(torch.from_numpy(vectors)).shape == (50, 1, 16)

@@ -66,7 +66,7 @@ def student_and_teacher(lm: Any, mlp: Any) -> Iterator[tuple[Any, Any, list[int]
     for vector, row in zip(VECTORS, IDS, strict=True):
         before, after = embed(torch.tensor([[5]])), embed(torch.tensor([[6, 7, *row[:-1]]]))
         text = embed(torch.tensor([row[:-1]]))
-        student = torch.cat([before, mlp(vector)[None, None], after], dim=1)
+        student = torch.cat([before, mlp(vector[None]), after], dim=1)
         teacher = torch.cat([before, text, after], dim=1)
         yield row_logits(lm, student, len(row)), row_logits(lm, teacher, len(row)), row
 
