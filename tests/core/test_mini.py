@@ -135,7 +135,7 @@ def test_warm_start_copies_the_encoder(embedder: Embedder) -> None:
         for name, weight in embedder.model.encoder.layer[source].state_dict().items():
             assert torch.equal(layer.state_dict()[name], weight)
     assert lm.get_output_embeddings().weight is lm.get_input_embeddings().weight
-    assert projector(torch.zeros(2, 1, 384)).shape == (2, 384)
+    assert projector(torch.zeros(2, 384)).shape == (2, 1, 384)
 
 
 def test_train_tokenizer_spells_anything() -> None:
