@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from smotext_core.overlap import duplicates_within, words
-from smotext_core.training_texts import training_passages
+from smotext_core.texts import duplicates_within, words
+from smotext_core.training import training_passages
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 DATA = Path(os.environ.get("SMOTEXT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -31,8 +31,7 @@ def compare(minority: int, rows: int, dimension: int, *, repeat: int) -> dict[st
     import numpy as np
     from imblearn.over_sampling import SMOTE  # type: ignore[import-untyped]
 
-    from smotext_core.mixing import interpolate
-    from smotext_core.smote import make_pairs
+    from smotext_core.mixing import interpolate, make_pairs
 
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(20, dimension))  # clusters, as texts have

@@ -35,10 +35,9 @@ def compare(
     import numpy as np
     from imblearn.over_sampling import SMOTE  # type: ignore[import-untyped]
 
-    from smotext_assets.storage import Store
-    from smotext_core.mixing import interpolate
-    from smotext_core.neighbor_table import neighbor_rows, neighbor_table
-    from smotext_core.smote import make_pairs
+    from smotext_assets.store import Store
+    from smotext_core.mixing import interpolate, make_pairs
+    from smotext_core.neighbors import neighbor_rows, neighbor_table
 
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(20, dimension))  # clusters, as texts have

@@ -39,7 +39,7 @@ def compare(method: str, rows: int, dimension: int, *, repeat: int) -> dict[str,
         TomekLinks,
     )
 
-    from smotext_core.cleaning import edited_nearest_neighbours, tomek_links
+    from smotext_core.mixing import edited_nearest_neighbours, tomek_links
 
     rng = np.random.default_rng(0)
     centres, cluster = rng.normal(size=(20, dimension)), rng.integers(20, size=rows)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-    from smotext_assets.storage import Store
+    from smotext_assets.store import Store
 
 DIMENSION = 384
 RESULTS = Path(__file__).with_name("results.jsonl")
@@ -71,9 +71,8 @@ def ours(store: Store, minority: int, n_samples: int, *, search: bool) -> dict[s
     import numpy as np
     import polars as pl
 
-    from smotext_core.approximate import find_neighbors
-    from smotext_core.mixing import mixed_blocks
-    from smotext_core.smote import make_pairs
+    from smotext_core.mixing import make_pairs, mixed_blocks
+    from smotext_core.neighbors import find_neighbors
 
     ids, vectors = load(store, minority)
     found: dict[str, object] = {}
@@ -115,7 +114,7 @@ def theirs(store: Store) -> dict[str, object]:
 
 
 def child(side: str, folder: str, rows: int, minority: int, *, search: bool) -> None:
-    from smotext_assets.storage import Store
+    from smotext_assets.store import Store
 
     store = Store(folder)
     began = time.process_time()

@@ -18,8 +18,17 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from smotext_assets.partitions import for_each_partition, label_by_run, labels, range_tags, runs
-from smotext_assets.resources import StoreResource, Table, TableIOManager, Warehouse
+from smotext_assets.graph import (
+    StoreResource,
+    Table,
+    TableIOManager,
+    Warehouse,
+    for_each_partition,
+    label_by_run,
+    labels,
+    range_tags,
+    runs,
+)
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 STAGE: Mapping[str, Any] = {

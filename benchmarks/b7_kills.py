@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from smotext_assets.storage import Store
+from smotext_assets.store import Store
 from tests.kills import TABLES, Work, run_killed
 
 RESULTS = Path(__file__).with_name("results.jsonl")

@@ -25,9 +25,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from smotext_core.checkpoints import minilm_folder
-from smotext_core.corpora import read_corpus, strip_newsgroup
-from smotext_core.embedding import Embedder
+from smotext_core.texts import read_corpus, strip_newsgroup
+from smotext_core.xrag import Embedder, minilm_folder
 
 RESULTS = Path(__file__).with_name("results.jsonl")
 DATA = Path(os.environ.get("SMOTEXT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smotext_core.corpora import read_corpus
+from smotext_core.texts import read_corpus
 from smotext_core.xrag import embedded_generator, load_generator
 
 RESULTS = Path(__file__).with_name("results.jsonl")

@@ -27,11 +27,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from smotext_core.arms import subsample
-from smotext_core.corpora import strip_newsgroup
-from smotext_core.evaluation import compare, predict
-from smotext_core.passages import content, is_prose, passages
+from smotext_core.efficacy import compare, predict, subsample
 from smotext_core.sampler import SMOTExT
+from smotext_core.texts import content, is_prose, passages, strip_newsgroup
 from smotext_core.xrag import Generator, embedded_generator, load_generator
 
 DATA = Path(os.environ.get("SMOTEXT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))

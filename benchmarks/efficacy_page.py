@@ -8,8 +8,16 @@ from typing import Any
 
 import polars as pl
 
-from smotext_core.markup import markdown_rows
-from smotext_core.pictures import BLUE, GREY, INK, _categories, _figure, _png, _style
+from smotext_core.card import (
+    BLUE,
+    GREY,
+    INK,
+    markdown_rows,
+    name_rows,
+    new_figure,
+    png_bytes,
+    style_axes,
+)
 
 SHOWN = {"smotext": BLUE, "class_weight": GREY, "word_edits": INK}
 HEADS = {"embedding": "the encoder's vectors", "tfidf": "TF-IDF"}
@@ -141,10 +149,10 @@ def picture(rows: pl.DataFrame) -> bytes:
     """Differences in macro-F1 to the real rows alone, by corpus and setting; a panel a head."""
     macro = rows.filter(pl.col("metric") == "macro_f1", pl.col("arm").is_in(list(SHOWN)))
     keys = macro.select("corpus", "setting").unique(maintain_order=True).rows()
-    figure = _figure(1.3 + 0.9 * len(keys))
+    figure = new_figure(1.3 + 0.9 * len(keys))
     panels = figure.subplots(len(HEADS), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (head, name) in zip(panels, HEADS.items(), strict=True):
-        _style(axes)
+        style_axes(axes)
         axes.axvline(0, color=INK, linewidth=1)
         for place, (arm, color) in enumerate(SHOWN.items()):
             part = macro.filter(pl.col("head") == head, pl.col("arm") == arm)
@@ -155,7 +163,7 @@ def picture(rows: pl.DataFrame) -> bytes:
                 axes.plot(
                     row["difference"], y, "o", color=color, markerfacecolor=fill, markersize=4
                 )
-        _categories(axes, [f"{corpus}, {setting}" for corpus, setting in keys])
+        name_rows(axes, [f"{corpus}, {setting}" for corpus, setting in keys])
         axes.set_title(f"on {name}", loc="left", fontsize=9, color=INK)
     panels[-1].set_xlabel("difference in macro-F1 to the real rows alone")
     lines = [
@@ -163,7 +171,7 @@ def picture(rows: pl.DataFrame) -> bytes:
         for arm, color in SHOWN.items()
     ]
     figure.legend(handles=lines, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 if __name__ == "__main__":

@@ -33,11 +33,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from smotext_core.corpora import read_corpus, strip_newsgroup
 from smotext_core.filters import degenerate
 from smotext_core.neighbors import nearest_neighbors, unit
-from smotext_core.overlap import words
-from smotext_core.training_texts import document_digest, training_passages
+from smotext_core.texts import read_corpus, strip_newsgroup, words
+from smotext_core.training import document_digest, training_passages
 from smotext_core.xrag import Generator, embedded_generator, load_generator
 
 RESULTS = Path(__file__).with_name("results.jsonl")

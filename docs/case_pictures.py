@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smotext_core.pictures import (
+from smotext_core.card.pictures import (
     BLUE,
     GREY,
     GRID,

@@ -19,10 +19,9 @@ import numpy as np
 from case_pictures import attribute_matrix, cosine_chart, path_map
 from numpy.typing import NDArray
 
-from smotext_core.corpora import read_corpus
-from smotext_core.markup import markdown_rows, markdown_text
-from smotext_core.search import Candidates
-from smotext_core.xrag import Generator, load_generator
+from smotext_core.card import markdown_rows, markdown_text
+from smotext_core.texts import read_corpus
+from smotext_core.xrag import Candidates, Generator, load_generator
 
 # After appendix A.1 of the SMOTExT paper; the words are ours.
 NOTES = (

@@ -47,10 +47,9 @@ def vectors(rows: int) -> Any:
 def ours(rows: int, *, exact: bool) -> dict[str, float]:
     import polars as pl
 
-    from smotext_assets.storage import Store
-    from smotext_core.approximate import find_neighbors
-    from smotext_core.mixing import mixed_blocks
-    from smotext_core.smote import make_pairs
+    from smotext_assets.store import Store
+    from smotext_core.mixing import make_pairs, mixed_blocks
+    from smotext_core.neighbors import find_neighbors
 
     real = vectors(rows)
     ids = [f"text-{i:07d}" for i in range(rows)]
@@ -95,7 +94,7 @@ def draw(out: Path) -> None:
     """The last point of each side and size."""
     from matplotlib.figure import Figure
 
-    from smotext_core.pictures import BLUE, DPI, GREY, GRID, ORANGE, _png, _style, _title
+    from smotext_core.card.pictures import BLUE, DPI, GREY, GRID, ORANGE, _png, _style, _title
 
     lines = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
     points = {(p["case"], p["rows"]): p for p in lines if p["id"] == "scaling"}

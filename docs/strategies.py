@@ -16,10 +16,8 @@ import polars as pl
 from case_pictures import _legend, _wide
 from numpy.typing import NDArray
 
-from smotext_core.mixing import MIXINGS, interpolate
-from smotext_core.pictures import BLUE, GREY, GRID, INK, ORANGE, SOFT, _png, _style, _title
-from smotext_core.smote import make_pairs
-from smotext_core.strategies import STRATEGIES
+from smotext_core.card.pictures import BLUE, GREY, GRID, INK, ORANGE, SOFT, _png, _style, _title
+from smotext_core.mixing import MIXINGS, STRATEGIES, interpolate, make_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

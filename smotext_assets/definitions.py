@@ -7,8 +7,16 @@ from typing import Any
 
 import dagster as dg
 
-from smotext_assets import (
-    automation,
+from smotext_assets.automation import schedules as automation
+from smotext_assets.graph import (
+    Corpus,
+    GeneratorResource,
+    Progress,
+    StoreResource,
+    TableIOManager,
+    Warehouse,
+)
+from smotext_assets.stages import (
     card,
     corpus,
     decoding,
@@ -21,14 +29,6 @@ from smotext_assets import (
     publication,
     staleness,
     synthetic,
-)
-from smotext_assets.resources import (
-    Corpus,
-    GeneratorResource,
-    Progress,
-    StoreResource,
-    TableIOManager,
-    Warehouse,
 )
 from smotext_core.xrag import embedded_generator
 

@@ -16,13 +16,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sklearn.base import BaseEstimator
 
-from smotext_core.cleaning import Cleaning, clean
-from smotext_core.columns import checked_groups, checked_labels, checked_texts, resampled
-from smotext_core.mixing import MIXINGS, Lam, Mixing, default_mixing, interpolate
-from smotext_core.new_texts import TextGenerator, decode_new, words_of
-from smotext_core.smote import check_options, make_pairs
-from smotext_core.strategies import WITHIN_CLASS, Strategy
-from smotext_core.targets import sampling_targets
+from smotext_core.mixing import (
+    MIXINGS,
+    WITHIN_CLASS,
+    Cleaning,
+    Lam,
+    Mixing,
+    Strategy,
+    check_options,
+    clean,
+    default_mixing,
+    interpolate,
+    make_pairs,
+    sampling_targets,
+)
+from smotext_core.texts import checked_groups, checked_labels, checked_texts, resampled
+from smotext_core.xrag import TextGenerator, decode_new, words_of
 
 LINEAGE_SCHEMA = pl.Schema(
     {

@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from smotext_assets.storage import Store
+    from smotext_assets.store.tables import Store
 
 S3_BUCKET = "smotext-test"
 
@@ -46,14 +46,14 @@ def s3_client(s3_endpoint: str) -> S3Client:
 
 @pytest.fixture
 def local_store(tmp_path: Path) -> Store:
-    from smotext_assets.storage import Store
+    from smotext_assets.store.tables import Store
 
     return Store(str(tmp_path / "store"))
 
 
 @pytest.fixture
 def s3_store(s3_client: S3Client) -> Store:
-    from smotext_assets.storage import Store
+    from smotext_assets.store.tables import Store
 
     return Store(f"s3://{S3_BUCKET}/{uuid.uuid4().hex}", client=s3_client)
 

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from smotext_core.search import Candidates
+from smotext_core.xrag.search import Candidates
 
 TOPICS = {
     "astronomy": "orbit comet telescope galaxy planet lunar rocket nebula asteroid eclipse "

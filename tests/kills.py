@@ -28,9 +28,9 @@ from pathlib import Path
 
 import smotext_assets.decoding
 import smotext_assets.embeddings
-from smotext_assets.bucket import Bucket
-from smotext_assets.files import Folder
-from smotext_assets.resources import StoreResource
+from smotext_assets.store.bucket import Bucket
+from smotext_assets.store.files import Folder
+from smotext_assets.graph.resources import StoreResource
 from tests.assets import conftest
 from tests.assets.conftest import CountingGenerator, Home
 

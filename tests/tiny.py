@@ -89,9 +89,9 @@ def write_tiny_generator(folder: Path) -> Path:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from smotext_core.embedding import Embedder
-    from smotext_core.projector import Projector
-    from smotext_core.xrag import write_generator
+    from smotext_core.xrag.encoder import Embedder
+    from smotext_core.xrag.generator import write_generator
+    from smotext_core.xrag.projector import Projector
 
     encoder = write_encoder(folder / "models" / "encoder")
     lm = AutoModelForCausalLM.from_pretrained(write_lm(folder / "models" / "lm", steps=60))

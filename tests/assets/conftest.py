@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from smotext_assets import cli
+from smotext_assets.cli import main as cli
 from smotext_assets.definitions import definitions
-from smotext_assets.partitions import labels, runs
-from smotext_assets.resources import (
+from smotext_assets.graph.partitions import labels, runs
+from smotext_assets.graph.resources import (
     Corpus,
     GeneratorResource,
     Progress,
@@ -25,8 +25,8 @@ from smotext_assets.resources import (
     TableIOManager,
     Warehouse,
 )
-from smotext_assets.storage import Store
-from smotext_core.search import Candidates
+from smotext_assets.store.tables import Store
+from smotext_core.xrag.search import Candidates
 from tests.conftest import S3_BUCKET
 from tests.fakes import FakeGenerator, fake_corpus
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from smotext_assets.columns import column_lineage
 from smotext_assets.definitions import (
     QUARANTINED_TAG,
     dagster_instance,
@@ -17,6 +16,7 @@ from smotext_assets.definitions import (
     defs,
     resources,
 )
+from smotext_assets.graph.column_lineage import column_lineage
 from smotext_core.schemas import SYNTHETIC_TEXTS
 
 LABEL = "label"
@@ -191,7 +191,7 @@ def test_definitions_every_asset_has_an_owner_and_every_column_a_description() -
         bare = (
             [column.name for column in schema.columns if not column.description] if schema else []
         )
-        assert not bare, f"{spec.key}: describe them in smotext_assets/columns.py"
+        assert not bare, f"{spec.key}: describe them in smotext_assets/graph/column_lineage.py"
 
 
 def test_column_lineage_leads_from_the_table_to_the_corpus() -> None:

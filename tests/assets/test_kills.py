@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from smotext_assets.storage import Store
+from smotext_assets.store.tables import Store
 from tests.conftest import S3_BUCKET
 from tests.kills import TABLES, Killed, Work, run_killed
 

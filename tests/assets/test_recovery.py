@@ -11,7 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from smotext_assets.partitions import range_tags
+from smotext_assets.graph.partitions import range_tags
 from tests.assets.conftest import (
     BY_LABEL_AND_RUN,
     COUNTS,
@@ -110,7 +110,7 @@ def test_damaged_embeddings_are_made_again(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from smotext_assets.partitions import range_tags
+from smotext_assets.graph.partitions import range_tags
 from tests.assets.conftest import CountingGenerator, Home
 
 def decode(self, vectors, **options):
@@ -142,7 +142,7 @@ WORKER = """
 import json, sys
 from pathlib import Path
 import dagster as dg
-from smotext_assets.partitions import range_tags
+from smotext_assets.graph.partitions import range_tags
 from tests.assets.conftest import BY_LABEL_AND_RUN, Home, failures
 
 folder, corpus, label = sys.argv[1:]

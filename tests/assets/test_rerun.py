@@ -5,9 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from smotext_assets.partitions import labels, range_tags, runs
-from smotext_assets.resources import Table, with_vectors
-from smotext_assets.storage import MissingPartition, Store
+from smotext_assets.graph.partitions import labels, range_tags, runs
+from smotext_assets.graph.resources import Table, with_vectors
+from smotext_assets.store.tables import MissingPartition, Store
 from smotext_core.schemas import conform, embeddings_schema
 from tests.assets.conftest import (
     BY_LABEL_AND_RUN,
@@ -80,8 +80,8 @@ def test_rerun_with_another_seed_searches_no_neighbours(
 
     home.instance.add_dynamic_partitions(str(runs.name), ["r2"])
     with monkeypatch.context() as patch:
-        patch.setattr("smotext_core.neighbor_table.find_neighbors", refuse)
-        patch.setattr("smotext_core.strategies.nearest_neighbors", refuse)
+        patch.setattr("smotext_core.neighbors.table.find_neighbors", refuse)
+        patch.setattr("smotext_core.mixing.strategies.nearest_neighbors", refuse)
         config = {"ops": {"class_pairs": {"config": {"seed": 8, "lam": "0.5"}}}}
         result = home.materialize(
             corpus, ["class_pairs"], partition_key="medicine|r2", run_config=config

@@ -16,11 +16,11 @@ from sklearn.linear_model import LogisticRegression
 
 import smotext_core
 from smotext_core import SMOTExT
-from smotext_core.mixing import interpolate
-from smotext_core.overlap import words
-from smotext_core.search import Candidates
-from smotext_core.smote import make_pairs
+from smotext_core.mixing.interpolation import interpolate
+from smotext_core.mixing.pairs import make_pairs
 from smotext_core.streams import sample_seeds
+from smotext_core.texts.overlap import words
+from smotext_core.xrag.search import Candidates
 from tests.fakes import TOPICS, FakeGenerator, fake_corpus
 
 COUNTS = {"astronomy": 40, "cooking": 8, "medicine": 15}

@@ -18,9 +18,9 @@ from sklearn.model_selection import cross_val_score, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 
 from smotext_core import SMOTExT
-from smotext_core.mixing import interpolate
-from smotext_core.smote import make_pairs
-from smotext_core.strategies import STRATEGIES
+from smotext_core.mixing.interpolation import interpolate
+from smotext_core.mixing.pairs import make_pairs
+from smotext_core.mixing.strategies import STRATEGIES
 from tests.fakes import FakeGenerator, fake_corpus
 
 COUNTS = {"astronomy": 40, "cooking": 8, "medicine": 15}

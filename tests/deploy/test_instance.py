@@ -17,7 +17,7 @@ import pytest
 from dagster_aws.s3 import S3ComputeLogManager
 from dagster_postgres import PostgresEventLogStorage
 
-from smotext_assets.storage import Store
+from smotext_assets.store.tables import Store
 from tests.assets.conftest import corpus_rows, write_corpus
 from tests.deploy.conftest import BIN, DEPLOY, SECRETS, compose, free_port
 from tests.deploy.services import Platform, answers, make_bucket, wait_until

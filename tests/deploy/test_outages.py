@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from smotext_assets.partitions import range_tags
-from smotext_assets.storage import Store
+from smotext_assets.graph.partitions import range_tags
+from smotext_assets.store.tables import Store
 from tests.assets.conftest import COUNTS, corpus_rows, write_corpus
 from tests.deploy.conftest import Postgres, postgres_server
 from tests.deploy.services import Platform, wait_until

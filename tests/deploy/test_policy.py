@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from dagster._core.storage.compute_log_manager import ComputeIOType
 from dagster_aws.s3 import S3ComputeLogManager
 
-from smotext_assets.resources import StoreResource
-from smotext_assets.storage import Store
+from smotext_assets.graph.resources import StoreResource
+from smotext_assets.store.tables import Store
 from tests.deploy.conftest import DEPLOY, read_yaml
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PREPARE = """
 import sys
 import dagster as dg
-from smotext_assets.partitions import BY_LABEL_AND_RUN, BY_RUN, runs
+from smotext_assets.graph.partitions import BY_LABEL_AND_RUN, BY_RUN, runs
 from tests.ui.location import defs
 
 job = defs.resolve_implicit_global_asset_job_def()

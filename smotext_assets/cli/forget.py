@@ -1,0 +1,61 @@
+"""`smotext forget`: remove texts and all that descends from them."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+from rich.console import Console
+from rich.text import Text
+
+from smotext_assets.automation import unfinished_runs
+from smotext_assets.forgetting import forget
+from smotext_assets.store import Store
+
+
+def add_forget(parser: argparse.ArgumentParser) -> None:
+    """The command's argument."""
+    parser.add_argument(
+        "id",
+        nargs="+",
+        help="of a document, or of one of its passages, which stands for its document",
+    )
+
+
+def forget_command(
+    ids: Sequence[str],
+    *,
+    instance: dg.DagsterInstance,
+    store: Store,
+    warehouse: Path,
+    console: Console,
+) -> int:
+    """Forget the documents and print the receipt; returns the exit status.
+
+    Raises:
+        ValueError: a run is in progress, or none of the documents is known.
+    """
+    if busy := unfinished_runs(instance, warehouse):
+        raise ValueError(
+            f"the runs {', '.join(busy)} are not finished and could write a text back: let them "
+            "finish or cancel them"
+        )
+    receipt = forget(store, warehouse, ids).row(0, named=True)
+    for table in ("synthetic_texts", "synthetic_table"):  # a label may have texts and no table yet
+        for at in store.partitions(table):
+            if at["label"] in receipt["labels"] and at["run"] in receipt["runs"]:
+                instance.report_runless_asset_event(  # evidence follows, where follow_up is started
+                    dg.AssetMaterialization(table, partition=f"{at['label']}|{at['run']}")
+                )
+    gone = dict(zip(receipt["tables"], receipt["rows"], strict=True))
+    lines = (
+        f"forgotten  {', '.join(receipt['document_ids'])}",
+        f"rows       {', '.join(f'{n} of {table}' for table, n in gone.items()) or 'none'}",
+        f"labels     {', '.join(receipt['labels']) or 'none'}",
+        f"runs       {', '.join(receipt['runs']) or 'none'}",
+        "Materialise evaluation, privacy_audit and dataset_card of these runs again.",
+        "Left to you: the file the corpus is read from, backups, generators trained elsewhere, and "
+        "Dagster's record of past runs, which quotes samples.",
+    )
+    console.print(Text("\n".join(lines)), soft_wrap=True)
+    return 0

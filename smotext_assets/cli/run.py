@@ -1,0 +1,313 @@
+"""`smotext run`: corpus in, new rows of the rare classes out."""
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import Field, ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from smotext_assets.cli.in_process import Graph
+from smotext_assets.cli.pairs import add_pair_options, pair_options
+from smotext_assets.cli.summary import print_adaptation, print_summary
+from smotext_assets.graph import (
+    BY_LABEL_AND_RUN,
+    BY_RUN,
+    Corpus,
+    GeneratorResource,
+    Progress,
+    Table,
+    frozen_run,
+    generator_in_use,
+    labels,
+    run_config,
+    run_options,
+    runs,
+)
+from smotext_assets.stages import (
+    DecodedTextsConfig,
+    GeneratorConfig,
+    Options,
+    SyntheticTableConfig,
+    SyntheticTextsConfig,
+    holds_where_it_hurts,
+    made_with,
+)
+from smotext_assets.store import Store
+from smotext_core.xrag import described
+
+
+class TerminalProgress(Progress):
+    """Bars in a terminal, lines elsewhere."""
+
+    descriptor: int = Field(
+        description="Of the terminal: a copy of 2, which Dagster redirects to its log in a step."
+    )
+
+    @contextmanager
+    def track(self, context: dg.AssetExecutionContext, what: str, total: int) -> Iterator[Any]:
+        console = Console(file=os.fdopen(self.descriptor, "w", closefd=False), soft_wrap=True)
+        if not console.is_terminal:
+            with super().track(context, what, total) as advance:
+                yield advance
+            console.print(f"{what}: {total} done", markup=False, highlight=False)
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Bar(*columns, TimeElapsedColumn(), console=console) as bar:
+            # labels are data: brackets in them are not markup
+            task = bar.add_task(what.replace("[", r"\["), total=total)
+            yield lambda rows: bar.advance(task, rows)
+
+
+_AS_MADE = "default: of a label that is there as it was made, else"
+_OPTION = {
+    "n_candidates": "--candidates",
+    "temperature": "--temperature",
+    "max_rouge_l": "--max-rouge-l",
+    "adapt_steps": "--adapt",
+}
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "corpus",
+        nargs="?",
+        help="a .csv, .jsonl or .parquet file by path or s3:// address, clinic_notes, 20newsgroups "
+        "or hf:NAME; default: of a run that is there the corpus in the store, which is not read "
+        "again; else SMOTEXT_CORPUS, else clinic_notes",
+    )
+    parser.add_argument("--text", default="text", metavar="COLUMN", help="column of texts")
+    parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
+    parser.add_argument("--id", default=None, metavar="COLUMN", help="column of ids")
+    parser.add_argument(
+        "--newsgroups", action="store_true", help="strip headers, quotes and footers of posts"
+    )
+    parser.add_argument("--generator", help="small, mini or a folder; default: SMOTEXT_GENERATOR")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: SMOTEXT_DEVICE, or cpu")
+    parser.add_argument("--run", help="key of the run; default: the time, such as 20261122T0300")
+    parser.add_argument("--labels", help="only these, by slug, separated by commas")
+    add_pair_options(parser)
+    parser.add_argument("--candidates", type=int, help=f"texts decoded per sample; {_AS_MADE} 8")
+    parser.add_argument(
+        "--max-rouge-l",
+        type=float,
+        metavar="F1",
+        help="refuse texts that repeat a closer one of their label to this ROUGE-L, such as 0.7; "
+        f"{_AS_MADE} no such filter",
+    )
+    parser.add_argument(
+        "--publish-anyway",
+        action="append",
+        default=[],
+        metavar="SLUG=REASON",
+        help="publish a label that a gate holds back; the reason is kept",
+    )
+    parser.add_argument(
+        "--hold-where-it-hurts",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="evaluate before publishing, and hold back labels whose rows hurt a classifier; "
+        f"{_AS_MADE} not",
+    )
+    parser.add_argument(
+        "--adapt",
+        type=int,
+        metavar="STEPS",
+        help="train the generator on the train texts first; default: of a run that is there as "
+        "it was done, else 0, not at all",
+    )
+    parser.add_argument(
+        "--temperature", type=float, help=f"of the sampled candidates; {_AS_MADE} 0.5"
+    )
+
+
+def run_command(
+    given: argparse.Namespace,
+    *,
+    instance: dg.DagsterInstance,
+    found: dict[str, Any],
+    console: Console,
+) -> int:
+    """Materialise what the run lacks and print what came of it; returns the exit status.
+
+    Args:
+        found: the resources of the environment, of which the options take the place.
+
+    Raises:
+        ValueError: a run key, label or option that cannot be, or a failure of no label's own.
+    """
+    run = given.run or datetime.now(UTC).strftime("%Y%m%dT%H%M")
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", run):
+        raise ValueError(f"a run key has letters, digits, - and _ only, got {run!r}")
+    tables = found["store"].open()
+    known = tables.manifest("runs", {"run": run}) is not None
+    usual = found["generator"]
+    found["generator"] = type(usual)(  # a copy would be configured as the original is
+        generator=given.generator or usual.generator,
+        device=given.device or usual.device,
+        dtype=usual.dtype,
+        workspace=usual.workspace,
+    )
+    asked = _asked(given)  # refused here, not after minutes
+    adapts = not known or given.adapt is not None or _readapts(tables, run, found["generator"])
+    source = given.corpus or found["corpus"].source
+    found["corpus"] = Corpus(
+        source=source if "://" in source or not os.path.exists(source) else os.path.abspath(source),
+        text=given.text,
+        label=given.label,
+        document_id=given.id,
+        newsgroups=given.newsgroups,
+    )
+    found["progress"] = TerminalProgress(descriptor=os.dup(2))
+    ingests = bool(given.corpus) or not known
+    told = found["corpus"].source if ingests else "the corpus in the store"
+    console.print(
+        f"run {run}: {told}, generator {described(found['generator'].generator)} "
+        f"(licence: {found['generator'].licence})",
+        markup=False,
+        highlight=False,
+    )
+    graph = Graph(instance, found, {"generator": {"adapt_steps": given.adapt or 0}}, console)
+    if ingests:
+        graph.materialize(["raw_corpus", "labelled_texts"])
+    corpus = tables.read("labelled_texts")
+    slugs = sorted(set(corpus["slug"]))
+    instance.add_dynamic_partitions(str(labels.name), slugs)  # it may be a new instance
+    chosen = given.labels.split(",") if given.labels else slugs
+    for option, named in (
+        ("--labels", chosen),
+        ("--publish-anyway", asked["synthetic_table"].get("publish_anyway", {})),
+    ):
+        if unknown := sorted(set(named) - set(slugs)):
+            raise ValueError(f"{option}: the corpus has {slugs}, not {unknown}")
+    pairs = pair_options(given)
+    run_options(corpus, pairs)
+    bad: dict[str, str] = {}
+    try:
+        bad |= graph.materialize_labels(["embeddings"], slugs, suffix="")
+        if adapts:
+            graph.materialize(["generator"])
+        if given.adapt:
+            print_adaptation(tables, console)
+        frozen_run(
+            tables,
+            run,
+            labelled_texts=Table(tables, "labelled_texts"),
+            generator=found["generator"],
+            asked=pairs,
+        )
+        instance.add_dynamic_partitions(str(runs.name), [run])
+        made = made_with(tables, run) if known else {}
+        hold = given.hold_where_it_hurts
+        if hold is None:
+            hold = holds_where_it_hurts(tables, run)
+
+        def materialize(stages: Sequence[str]) -> dict[str, str]:
+            failed: dict[str, str] = {}
+            good = [slug for slug in chosen if slug not in bad]
+            for graph.ops, slugs in _alike(asked, made, good):
+                failed |= graph.materialize_labels(stages, slugs, suffix=f"|{run}")
+            return failed
+
+        *texts, table = BY_LABEL_AND_RUN
+        if hold:
+            bad |= materialize(texts)
+            if set(chosen) - bad.keys():
+                graph.ops = {}
+                bad |= graph.materialize(["evaluation"], partition_key=run)
+        bad |= materialize([table] if hold else BY_LABEL_AND_RUN)
+        if set(chosen) - bad.keys():
+            graph.ops = {}
+            bad |= graph.materialize(BY_RUN, partition_key=run)
+        print_summary(tables, found["warehouse"].file, run, Console())
+    finally:
+        for key, reason in bad.items():
+            console.print(f"{key} failed: {reason}", markup=False, style="red")
+    return 1 if bad else 0
+
+
+def _asked(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """By asset, the options that were given.
+
+    Raises:
+        ValueError: one that cannot be.
+    """
+    configs: dict[str, tuple[type[dg.Config], dict[str, Any]]] = {
+        "generator": (GeneratorConfig, {"adapt_steps": given.adapt}),
+        "decoded_texts": (
+            DecodedTextsConfig,
+            {"n_candidates": given.candidates, "temperature": given.temperature},
+        ),
+        "synthetic_texts": (SyntheticTextsConfig, {"max_rouge_l": given.max_rouge_l}),
+        "synthetic_table": (
+            SyntheticTableConfig,
+            {
+                "hold_where_it_hurts": given.hold_where_it_hurts,
+                "publish_anyway": _reasons(given.publish_anyway) or None,
+            },
+        ),
+    }
+    asked = {}
+    for asset, (config, options) in configs.items():
+        asked[asset] = {name: value for name, value in options.items() if value is not None}
+        try:
+            config(**asked[asset])
+        except ValidationError as error:
+            (fault, *_) = error.errors()
+            name = str(fault["loc"][0])
+            raise ValueError(
+                f"{_OPTION.get(name, name)}: {fault['msg']}, got {fault['input']}"
+            ) from error
+    return asked
+
+
+def _readapts(tables: Store, run: str, generator: GeneratorResource) -> bool:
+    """Whether the generator's record is another one than that of the run, which is the plain one.
+
+    Raises:
+        ValueError: the run was made by neither.
+    """
+    frozen, used = run_config(tables, run), generator_in_use(tables, generator)
+    if used.fingerprint == frozen["generator_fingerprint"] and not used.fault:
+        return tables.manifest("generator") is None
+    if generator.fingerprint != frozen["generator_fingerprint"]:
+        raise ValueError(
+            f"the run {run} was made by the generator {frozen['generator']} "
+            f"({frozen['generator_fingerprint']}), {generator.name} is {generator.fingerprint}: "
+            "give --generator, and --adapt where it was adapted, as they were, or start a run with "
+            "another key"
+        )
+    return True
+
+
+def _alike(
+    asked: Mapping[str, Mapping[str, Any]], made: Mapping[str, Options], slugs: Sequence[str]
+) -> list[tuple[dict[str, dict[str, Any]], list[str]]]:
+    """Options by asset, what was asked, else as it was made; and the labels that have them."""
+    groups: dict[str, list[str]] = {}
+    for slug in slugs:
+        before = {asset: dict(options) for asset, options in made.get(slug, {}).items()}
+        before.get("synthetic_table", {}).pop("publish_anyway", None)  # of record, by gate
+        options = {asset: {**before.get(asset, {}), **given} for asset, given in asked.items()}
+        groups.setdefault(json.dumps(options, sort_keys=True), []).append(slug)
+    return [(json.loads(options), alike) for options, alike in groups.items()]
+
+
+def _reasons(given: Sequence[str]) -> dict[str, str]:
+    """Of "slug=reason" the reason by slug."""
+    found = {}
+    for pair in given:
+        slug, _, reason = pair.partition("=")
+        if not reason.strip():
+            raise ValueError(f"--publish-anyway takes slug=reason, got {pair!r}: say why")
+        found[slug] = reason.strip()
+    return found

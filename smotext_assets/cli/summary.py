@@ -1,0 +1,157 @@
+"""What a run made, for a terminal."""
+
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from smotext_assets.graph import GeneratorResource, generator_in_use, run_config
+from smotext_assets.stages import stale_rows
+from smotext_assets.store import Store
+from smotext_core.filters import SURPLUS
+from smotext_core.privacy import held_back
+from smotext_core.schemas import GATES, REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.xrag import described
+
+
+def label_counts(store: Store, run: str) -> pl.DataFrame:
+    """Per label of a run: label, real (train texts), wanted, made, refused, main_reason."""
+    wanted = run_config(store, run)["wanted"]
+    corpus = store.read("labelled_texts").filter(pl.col("split") == "train")
+    held = set(held_back(store.read_all("gates", {"run": run}, schema=GATES))["label"])
+    rows = []
+    for partition in store.partitions("synthetic_table"):
+        if partition["run"] != run:
+            continue
+        slug = partition["label"]
+        real = corpus.filter(pl.col("slug") == slug)
+        made = store.read("synthetic_table", partition).height
+        rejected = store.read("rejected_texts", partition)
+        refused = rejected.filter(~pl.col("reason").is_in(list(SURPLUS)))
+        counts = refused["reason"].value_counts().sort("count", "reason", descending=True)
+        label = real["label"][0] if real.height else slug
+        reason = counts["reason"][0] if counts.height else None
+        reason = "held back by a gate" if label in held else reason  # as on the card
+        rows.append((label, real.height, wanted.get(slug, 0), made, refused.height, reason))
+    columns = ["label", "real", "wanted", "made", "refused", "main_reason"]
+    return pl.DataFrame(rows, schema=columns, orient="row").sort("real", "label")
+
+
+def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> None:
+    """The run's labels, three new texts with their parents, and where to look next."""
+    if store.manifest("runs", {"run": run}) is None:
+        return
+    table = Table(title=f"run {run}", title_justify="left")
+    for name in ("label", "real", "wanted", "made", "refused", "mostly because"):
+        left = name in ("label", "mostly because")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for cells in label_counts(store, run).iter_rows():
+        table.add_row(*[Text("" if cell is None else str(cell)) for cell in cells])
+    console.print(table)
+    held = held_back(store.read_all("gates", {"run": run}, schema=GATES))
+    for label, gates in held.group_by("label", maintain_order=True).agg("gate").iter_rows():
+        console.print(
+            Text(
+                f"held back  {label}: {', '.join(gates)}. Its rows are in the store's "
+                "synthetic_texts; to publish them: the same command with "
+                "--publish-anyway 'SLUG=REASON'",
+                style="yellow",
+            ),
+            soft_wrap=True,
+        )
+    texts = dict(store.read("labelled_texts").select("text_id", "text").iter_rows())
+    for row in _samples(store, run).iter_rows(named=True):
+        console.print(Text(f"\n{row['label']}  ", style="bold") + Text(row["sample_id"], "dim"))
+        console.print(Text(f"  {row['text']}"))
+        for parent, weight in zip(row["parent_ids"], row["weights"], strict=True):
+            console.print(Text(f"  {weight:.2f} × {parent}: {texts[parent]}", style="dim"))
+    card = f"{store.root}/dataset_card/{run}.html"
+    for line in (  # whole, so that a path can be copied
+        f"\nrows     {warehouse} (tables synthetic_texts, lineage, rejected_texts)",
+        f"card     {card}",
+        "lineage  make dev, then Assets → View global asset lineage",
+    ):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _samples(store: Store, run: str) -> pl.DataFrame:
+    """The closest text of each of the three rarest labels that got rows."""
+    rows = store.read_all("synthetic_table", {"run": run}, schema=SYNTHETIC_TEXTS)
+    rarest = label_counts(store, run).filter(pl.col("made") > 0)["label"].head(3)
+    return pl.concat(
+        [
+            SYNTHETIC_TEXTS.to_frame(),
+            *(
+                rows.filter(pl.col("label") == label)
+                .sort("round_trip_cosine", "sample_id", descending=[True, False])
+                .head(1)
+                for label in rarest
+            ),
+        ]
+    )
+
+
+def print_adaptation(store: Store, console: Console) -> None:
+    """What adaptation of the generator in use gained, and what it learnt by heart."""
+    row = store.read("generator").row(0, named=True)
+
+    def change(name: str) -> str:
+        shown = (row[f"{name}_{when}"] for when in ("before", "after"))
+        return " → ".join("–" if value is None else f"{value:.3f}" for value in shown)
+
+    console.print(
+        f"adapted in {row['adapt_steps']} steps. On texts it was not trained on: round-trip cosine "
+        f"{change('cosine')}, NLL {change('nll')}. Texts that repeat nine words of a train text: "
+        f"{change('memorised')} from its own vector, {change('memorised_mixed')} from a mixed one",
+        highlight=False,
+    )
+
+
+def print_runs(store: Store, console: Console, *, generator: GeneratorResource) -> None:
+    """The corpus's train texts by label; a line per run: what was frozen, rows wanted, made and
+    refused; then which labels of it were made from an older corpus or by another generator."""
+    manifest = store.manifest("labelled_texts")
+    if manifest is not None:
+        train = store.read("labelled_texts").filter(pl.col("split") == "train")
+        counts = train["slug"].value_counts().sort("count", "slug").rows()
+        shown = ", ".join(f"{slug} {count}" for slug, count in counts)
+        console.print(Text(f"corpus {manifest.sha256[:8]}, train texts: {shown}"), soft_wrap=True)
+    runs = store.partitions("runs")
+    if not runs:
+        line = f"{store.root}: no run yet; `smotext run` makes one"
+        console.print(Text(line), soft_wrap=True)
+        return
+    table = Table(title=store.root, title_justify="left")
+    for name in ("run", "labels", "wanted", "made", "refused", "seed", "generator", "corpus"):
+        table.add_column(name, overflow="fold")
+    for partition in runs:
+        run = partition["run"]
+        frozen = run_config(store, run)
+        done = [p for p in store.partitions("synthetic_table") if p["run"] == run]
+        made = store.read_all("synthetic_table", partition, schema=SYNTHETIC_TEXTS).height
+        refused = store.read_all("rejected_texts", partition, schema=REJECTED_TEXTS).height
+        current = manifest is not None and manifest.sha256 == frozen["corpus_sha256"]
+        cells = (
+            run,
+            f"{len(done)} of {len(frozen['wanted'])}",
+            sum(frozen["wanted"].values()),
+            made,
+            refused,
+            frozen["seed"],
+            f"{frozen['generator']} {frozen['generator_fingerprint'][:8]}",
+            "current" if current else "older",
+        )
+        table.add_row(*[Text(str(cell)) for cell in cells])
+    console.print(table)
+    console.print(Text(f"generator: {described(generator.name)}"), soft_wrap=True)
+    try:
+        used = generator_in_use(store, generator).fingerprint
+    except (ValueError, OSError):  # it is not at hand
+        used = None
+    stale = stale_rows(store, generator_fingerprint=used)
+    for run, reason, slugs in (
+        stale.group_by("run", "reason", maintain_order=True).agg("label").iter_rows()
+    ):
+        console.print(Text(f"stale  {run}: {reason} ({', '.join(slugs)})"), soft_wrap=True)

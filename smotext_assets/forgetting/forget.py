@@ -1,0 +1,204 @@
+"""`smotext forget`: a source text and all that descends from it goes, a receipt stays.
+
+A document is forgotten as a whole, with all documents of the same content: its raw row holds all
+its passages. A passage that another document shares is that document's own and stays.
+
+The order makes it safe to be killed: the receipt first, which names the documents; then what
+descends from them, up to the pairs that tell the descent; then the vectors; the texts last. Nothing
+else may write meanwhile.
+
+Ids are data: they are compared with columns and never become a path or SQL.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from smotext_assets.forgetting.descent import (
+    BY_SAMPLE,
+    PARENTS,
+    Change,
+    changes,
+    phrases_of,
+    read_if_sound,
+)
+from smotext_assets.store import (
+    FORGOTTEN,
+    MissingPartition,
+    Store,
+    document_of,
+    notice,
+    receipts,
+    refresh_warehouse,
+)
+from smotext_core.card import page, paragraph
+from smotext_core.schemas import RAW_CORPUS, RUNS, conform
+from smotext_core.texts import content
+
+_BEFORE = "before_forgetting"  # metadata of labelled_texts: sha256 of it, as runs were frozen on it
+
+
+def forget(store: Store, warehouse: Path, ids: Sequence[str]) -> pl.DataFrame:
+    """Forget the documents of `ids`, which are documents' or passages'; the receipt, FORGOTTEN.
+
+    Killed at any point, the same call finishes. Figures of the runs that had the texts stay as
+    they were measured, their cards are withdrawn. Adapted generators, which were trained on the
+    texts, are deleted; so are partitions that are damaged, for nobody can tell what they hold.
+
+    Raises:
+        LookupError: an id that nothing has.
+        ValueError: the corpus is damaged.
+        OSError: the store or the warehouse could not be written; the same call goes on.
+    """
+    key = {"receipt": hashlib.sha256(json.dumps(sorted(ids)).encode()).hexdigest()[:16]}
+    before = _receipt(store, key)
+    documents = _documents(store, ids, before)
+    phrases = phrases_of(store, documents)
+    receipt = before
+    if receipt is None or receipt["done"]:
+        receipt = _plan(store, ids, documents, phrases)
+        if before is not None and not receipt["tables"]:
+            return store.read("forgotten", key)  # nothing has come back
+        _write_receipt(store, key, receipt)
+    for change in changes(store, documents, phrases):
+        _apply(store, change)
+    for label in receipt["labels"]:  # rows by number: theirs are other ones now
+        store.delete("neighbors", {"label": label})
+    _follow(store)
+    for run in receipt["runs"]:
+        _withdraw_card(store, run)
+    store.delete_bytes("generators")
+    store.purge()
+    refresh_warehouse(store, warehouse)
+    _write_receipt(store, key, {**receipt, "done": True})
+    store.purge()  # of the receipt as it was
+    return store.read("forgotten", key)
+
+
+def _receipt(store: Store, key: dict[str, str]) -> dict[str, Any] | None:
+    try:
+        return store.read("forgotten", key).row(0, named=True)
+    except MissingPartition:
+        return None
+
+
+def _write_receipt(store: Store, key: dict[str, str], receipt: dict[str, Any]) -> None:
+    store.write("forgotten", conform(pl.DataFrame([receipt], schema=FORGOTTEN), FORGOTTEN), key)
+
+
+def _documents(store: Store, ids: Sequence[str], receipt: dict[str, Any] | None) -> list[str]:
+    """The documents of `ids`, and those of the same content."""
+    there = set(receipts(store)["document_ids"].explode().drop_nulls())
+    sources = [read_if_sound(store, "raw_corpus", {})]
+    sources += [read_if_sound(store, "rejected_rows", p) for p in store.partitions("rejected_rows")]
+    raw = pl.concat(
+        [RAW_CORPUS.to_frame(), *(conform(f, RAW_CORPUS) for f in sources if f is not None)]
+    )
+    there |= set(raw["document_id"])
+    labelled = read_if_sound(store, "labelled_texts", {})
+    there |= set() if labelled is None else set(labelled["document_id"])
+    for table in PARENTS:  # documents that have left the corpus, their descendants have not
+        for partition in store.partitions(table):
+            frame = read_if_sound(store, table, partition)
+            if frame is not None:
+                there |= {document_of(p) for p in frame["parent_ids"].explode().drop_nulls()}
+    found = set(receipt["document_ids"]) if receipt else set()
+    for id_ in ids:
+        if id_ not in there and document_of(id_) not in there:
+            raise LookupError(f"no document or text has the id {id_!r}: see labelled_texts.text_id")
+        found.add(id_ if id_ in there else document_of(id_))
+    contents = {
+        _content(text) for id_, text in raw.select("document_id", "text").rows() if id_ in found
+    }
+    found |= {
+        id_
+        for id_, text in raw.select("document_id", "text").rows()
+        if text and _content(text) in contents
+    }
+    return sorted(found)
+
+
+def _content(text: str | None) -> str:
+    """What two texts share that differ in no more than case and punctuation."""
+    return content(text or "") or (text or "")
+
+
+def _plan(
+    store: Store, ids: Sequence[str], documents: list[str], phrases: list[str]
+) -> dict[str, Any]:
+    """The receipt of what is about to go."""
+    rows: Counter[str] = Counter()
+    labels, runs = set[str](), set[str]()
+    for change in changes(store, documents, phrases):
+        rows[change.table] += change.gone
+        if change.table == "gates":  # a reason of theirs: the rows are of other texts
+            runs.add(change.partition["run"])
+        elif change.table == "labelled_texts":
+            texts = store.read("labelled_texts")
+            labels |= set(texts.filter(pl.col("document_id").is_in(documents))["slug"])
+        elif change.gone and "label" in change.partition:
+            labels.add(change.partition["label"])
+    rows = +rows
+    had = {p["run"] for t in BY_SAMPLE for p in store.partitions(t) if p["label"] in labels}
+    return {
+        "ids": sorted(ids),
+        "document_ids": documents,
+        "forgotten_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "labels": sorted(labels),
+        "runs": sorted(runs | had),
+        "tables": sorted(rows),
+        "rows": [rows[table] for table in sorted(rows)],
+        "done": False,
+    }
+
+
+def _apply(store: Store, change: Change) -> None:
+    kept, partition = change.kept, change.partition
+    if kept is None or (change.table == "embeddings" and kept.is_empty()):
+        store.delete(change.table, partition)
+        return
+    manifest = store.manifest(change.table, partition)
+    metadata = dict(manifest.metadata) if manifest else {}
+    if manifest and change.table == "labelled_texts":
+        before = metadata.get(_BEFORE)
+        metadata[_BEFORE] = [*(before if isinstance(before, list) else []), manifest.sha256]
+    # no fingerprint: what is left was made of more than there is now, so it is never "finished"
+    store.write(change.table, kept, partition, metadata=metadata)
+
+
+def _follow(store: Store) -> None:
+    """Runs of the corpus as it was are runs of what is left of it: evidence can be made again."""
+    manifest = store.manifest("labelled_texts")
+    before = manifest.metadata.get(_BEFORE) if manifest else None
+    if manifest is None or not isinstance(before, list):
+        return
+    for partition in store.partitions("runs"):
+        frame = store.read("runs", partition)
+        if frame["corpus_sha256"][0] in before:
+            config = json.loads(frame["config"][0]) | {"corpus_sha256": manifest.sha256}
+            frame = frame.with_columns(
+                corpus_sha256=pl.lit(manifest.sha256),
+                config=pl.lit(json.dumps(config, sort_keys=True)),
+            )
+            store.write("runs", conform(frame, RUNS), partition)
+
+
+def _withdraw_card(store: Store, run: str) -> None:
+    """In place of a card that quotes the text a page that says so."""
+    told = paragraph(
+        f"{notice(store, run)} This card quoted source texts and was withdrawn. The run's figures "
+        "in evaluation and privacy_audit were measured before. Materialise evaluation, "
+        "privacy_audit and dataset_card of this run to measure again and to have a card."
+    )
+    html = page("Synthetic texts", f"run {run}", facts=[], body=told[0])
+    for name, text in (("html", html), ("md", f"# Synthetic texts, run {run}\n\n{told[1]}\n")):
+        with suppress(FileNotFoundError):
+            store.read_bytes(f"dataset_card/{run}.{name}")
+            store.write_bytes(f"dataset_card/{run}.{name}", text.encode())

@@ -1,0 +1,79 @@
+"""What the stages share: partitions, resources, frozen runs, lineage, the generator in use.
+
+No asset is defined here, and nothing is stored: that is `stages`' and `store`'s.
+"""
+
+from smotext_assets.graph.column_lineage import column_lineage
+from smotext_assets.graph.frozen_runs import (
+    DEFAULTS,
+    check_run,
+    frozen_run,
+    run_config,
+    run_options,
+)
+from smotext_assets.graph.generator_in_use import InUse, generator_in_use, load_in_use, of_folder
+from smotext_assets.graph.partitions import (
+    BY_LABEL_AND_RUN,
+    BY_RUN,
+    EVERY_LABEL,
+    OF_RUN,
+    RANGE_END,
+    RANGE_START,
+    follows,
+    for_each_partition,
+    label_by_run,
+    labels,
+    neighbours,
+    of_label,
+    range_tags,
+    runs,
+)
+from smotext_assets.graph.resources import (
+    Corpus,
+    GeneratorResource,
+    Progress,
+    StoreResource,
+    Table,
+    TableIOManager,
+    Warehouse,
+    column_schema,
+    with_candidate_vectors,
+    with_vectors,
+)
+
+__all__ = [
+    "BY_LABEL_AND_RUN",
+    "BY_RUN",
+    "DEFAULTS",
+    "EVERY_LABEL",
+    "OF_RUN",
+    "RANGE_END",
+    "RANGE_START",
+    "Corpus",
+    "GeneratorResource",
+    "InUse",
+    "Progress",
+    "StoreResource",
+    "Table",
+    "TableIOManager",
+    "Warehouse",
+    "check_run",
+    "column_lineage",
+    "column_schema",
+    "follows",
+    "for_each_partition",
+    "frozen_run",
+    "generator_in_use",
+    "label_by_run",
+    "labels",
+    "load_in_use",
+    "neighbours",
+    "of_folder",
+    "of_label",
+    "range_tags",
+    "run_config",
+    "run_options",
+    "runs",
+    "with_candidate_vectors",
+    "with_vectors",
+]

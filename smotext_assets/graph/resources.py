@@ -1,0 +1,284 @@
+"""What stages are given: the corpus, the store, the warehouse, the generator, their inputs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from smotext_assets.graph.column_lineage import DESCRIPTIONS
+from smotext_assets.store import JSON, Manifest, MissingPartition, Store, hold
+from smotext_core.xrag import load_generator, manifest_fingerprint, read_manifest
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from smotext_core.xrag import Generator
+
+
+class Corpus(dg.ConfigurableResource["Corpus"]):
+    """Where the labelled texts come from."""
+
+    source: str = Field(
+        description="A .csv, .jsonl or .parquet file by path or s3:// address; a folder or "
+        "s3://bucket/prefix/ of such files; clinic_notes, the notes that come with smotext; "
+        "20newsgroups; or hf:NAME, a Hugging Face dataset."
+    )
+    text: str = Field(default="text", description="The column of texts.")
+    label: str = Field(default="label", description="The column of labels.")
+    document_id: str | None = Field(default=None, description="The column of ids.")
+    newsgroups: bool = Field(
+        default=False, description="Strip headers, quotes and footers of newsgroup posts."
+    )
+
+
+class StoreResource(dg.ConfigurableResource["StoreResource"]):
+    """Where the tables of record are. Credentials for S3 are found as boto3 finds them."""
+
+    root: str = Field(description="A folder, or s3://bucket/prefix.")
+    endpoint_url: str | None = Field(default=None, description="An S3 service other than AWS.")
+    region_name: str | None = Field(default=None, description="The bucket's region.")
+
+    def open(self) -> Store:
+        if not self.root.startswith("s3://"):
+            return Store(self.root)
+        return Store(self.root, client=self._client())
+
+    def open_bytes(self, address: str) -> bytes:
+        """The object at s3://bucket/key."""
+        bucket, _, key = address.removeprefix("s3://").partition("/")
+        data: bytes = self._client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        return data
+
+    def list_objects(self, address: str) -> dict[str, str]:
+        """Size and ETag of each object directly below s3://bucket/prefix/, by its last name."""
+        bucket, _, prefix = address.removeprefix("s3://").partition("/")
+        pages = self._client().get_paginator("list_objects_v2")
+        return {
+            item["Key"].removeprefix(prefix): f"{item['Size']}:{item['ETag']}"
+            for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+            for item in page.get("Contents", [])
+        }
+
+    def _client(self) -> "S3Client":
+        from dagster_aws.s3 import S3Resource  # boto3: only where something is in a bucket
+
+        client: S3Client = S3Resource(
+            endpoint_url=self.endpoint_url,
+            region_name=self.region_name,
+            max_attempts=8,  # of boto3's "standard" mode, with pauses of 1 s to 20 s
+        ).get_client()
+        return client
+
+
+class Warehouse(dg.ConfigurableResource["Warehouse"]):
+    """The DuckDB file that people query."""
+
+    path: str = Field(description="Rebuilt beside the old one and swapped in.")
+
+    @property
+    def file(self) -> Path:
+        return Path(self.path).expanduser().absolute()
+
+
+class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
+    """The encoder and decoder. Loaded once a process, when a partition first needs it."""
+
+    generator: str = Field(
+        description="small, mini, xrag-7b, xrag-moe@COMMIT, or a generator folder."
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where the models run.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="What they compute in. auto: float32; bfloat16 of a language model kept "
+        "elsewhere and its encoder on a GPU, and of small's on a processor that multiplies it.",
+    )
+    workspace: str = Field(
+        default=".smotext/generators",
+        description="A local folder of checkpoints of adaptation and of copies of what is adapted",
+    )
+
+    @property
+    def name(self) -> str:
+        """As configured; of a folder, its name alone."""
+        return Path(self.generator).name
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the files, without loading them."""
+        return manifest_fingerprint(read_manifest(self.generator))
+
+    @property
+    def encoder_fingerprint(self) -> str:
+        return str(read_manifest(self.generator)["encoder"]["fingerprint"])
+
+    @property
+    def models(self) -> tuple[str, str]:
+        """The names of the encoder and of the language model."""
+        manifest = read_manifest(self.generator)
+        lm = manifest.get("lm") or {"name": manifest["name"]}
+        return str(manifest["encoder"]["name"]), str(lm["name"])
+
+    @property
+    def licence(self) -> str:
+        return str(read_manifest(self.generator)["licence"])
+
+    @property
+    def normalized(self) -> bool:
+        return bool(read_manifest(self.generator)["encoder"]["normalized"])
+
+    def load(self) -> "Generator":
+        return _loaded(self.generator, self.device, None if self.dtype == "auto" else self.dtype)
+
+
+@cache
+def _loaded(generator: str, device: Literal["cpu", "cuda"], dtype: str | None) -> "Generator":
+    return load_generator(generator, device=device, dtype=dtype)
+
+
+class Progress(dg.ConfigurableResource["Progress"]):
+    """How far a long partition is: lines in the run's log."""
+
+    @contextmanager
+    def track(
+        self, context: dg.AssetExecutionContext, what: str, total: int
+    ) -> Iterator[Callable[[int], None]]:
+        """Yields a function to call with the number of rows just done."""
+        done, said = 0, 0
+
+        def advance(rows: int) -> None:
+            nonlocal done, said
+            done += rows
+            if done == total or done - said >= total / 4:
+                said = done
+                context.log.info(f"{what}: {done} of {total}")
+
+        yield advance
+
+
+@dataclass(frozen=True)
+class Table:
+    """An upstream asset, as a stage receives it: its partitions are read when asked for."""
+
+    store: Store
+    name: str
+
+    def read(self, **partition: str) -> pl.DataFrame:
+        return self.store.read(self.name, partition)
+
+    def read_all(self, *, schema: pl.Schema | None = None, **where: str) -> pl.DataFrame:
+        return self.store.read_all(self.name, where, schema=schema)
+
+    def manifest(self, **partition: str) -> Manifest | None:
+        return self.store.manifest(self.name, partition)
+
+    def sha256(self, **partition: str) -> str:
+        """Of the committed partition.
+
+        Raises:
+            MissingPartition: there is none.
+        """
+        return self._committed(partition).sha256
+
+    def sha256_by_label(self, run: str) -> dict[str, JSON]:
+        """Of the partitions of a run."""
+        return {
+            partition["label"]: self.sha256(**partition)
+            for partition in self.partitions()
+            if partition["run"] == run
+        }
+
+    def metadata(self, **partition: str) -> dict[str, JSON]:
+        """What its writer told of the committed partition.
+
+        Raises:
+            MissingPartition: there is none.
+        """
+        return self._committed(partition).metadata
+
+    def partitions(self) -> list[dict[str, str]]:
+        return self.store.partitions(self.name)
+
+    def _committed(self, partition: dict[str, str]) -> Manifest:
+        manifest = self.manifest(**partition)
+        if manifest is None:
+            raise MissingPartition(
+                f"{self.name} has no partition {partition or '(whole table)'}: materialise it first"
+            )
+        return manifest
+
+
+def with_vectors(
+    texts: pl.DataFrame, embeddings: Table, *, encoder: str
+) -> tuple[pl.DataFrame, dict[str, JSON]]:
+    """The rows of `texts` that this encoder has embedded, in their order, with `embedding`.
+
+    The store may hold vectors of labels that left the corpus, of other encoders, and of other texts
+    under the same ids; they do not count. With the rows comes the sha256 of each partition used.
+    """
+    parts, used = [], {}
+    for slug in texts["slug"].unique().sort():
+        manifest = embeddings.manifest(label=slug)
+        if manifest is not None and manifest.metadata["encoder"] == encoder:
+            parts.append(embeddings.read(label=slug).with_columns(slug=pl.lit(slug)))
+            used[slug] = manifest.sha256
+    keys = ["slug", "text_id", "content_hash"]
+    if parts:
+        found = texts.join(pl.concat(parts), on=keys, how="inner", maintain_order="left")
+    if not parts or found.is_empty():
+        raise MissingPartition(
+            f"none of these texts has a vector of the encoder {encoder}: materialise embeddings"
+        )
+    return found, dict(used)
+
+
+def with_candidate_vectors(
+    synthetic: pl.DataFrame, decoded_texts: Table, *, run: str
+) -> pl.DataFrame:
+    """Synthetic rows with the vectors their candidates got, in the column `embedding`."""
+    parts = [
+        decoded_texts.read(**partition).select("sample_id", "text", "embedding")
+        for partition in decoded_texts.partitions()
+        if partition["run"] == run
+    ]
+    vectors = pl.concat(parts).unique(["sample_id", "text"], keep="first", maintain_order=True)
+    return synthetic.join(vectors, on=["sample_id", "text"], how="left", maintain_order="left")
+
+
+class TableIOManager(dg.ConfigurableIOManager):
+    """Lineage by parameter names: an asset's parameter is its upstream's `Table`.
+
+    Assets commit their partitions themselves, one by one, so that one bad label fails alone.
+    """
+
+    store: StoreResource
+    warehouse: Warehouse
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        if context.instance is not None and context.run_id is not None:  # in a run
+            hold(context.instance, self.warehouse.file, context.run_id)
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        if obj is not None:
+            raise TypeError(
+                f"{context.get_identifier()} returned a {type(obj).__name__}; assets commit their "
+                "partitions through the store and return None"
+            )
+
+    def load_input(self, context: dg.InputContext) -> Table:
+        return Table(self.store.open(), context.asset_key.path[-1])
+
+
+def column_schema(schema: pl.Schema) -> dg.TableSchema:
+    """A table's columns, as the asset's page shows them."""
+    return dg.TableSchema(
+        [
+            dg.TableColumn(name, str(dtype), description=DESCRIPTIONS.get(name))
+            for name, dtype in schema.items()
+        ]
+    )

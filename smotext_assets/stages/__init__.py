@@ -1,0 +1,25 @@
+"""The assets, a file each in the order of the graph: load, one call of the core, metadata.
+
+Stages do not import each other's assets: lineage is the names of their parameters.
+"""
+
+from smotext_assets.stages.decoding import DecodedTextsConfig
+from smotext_assets.stages.generator import GeneratorConfig
+from smotext_assets.stages.inbox import inbox_files, is_inbox
+from smotext_assets.stages.made_with import Options, made_with
+from smotext_assets.stages.publication import SyntheticTableConfig, holds_where_it_hurts
+from smotext_assets.stages.staleness import stale_rows
+from smotext_assets.stages.synthetic import SyntheticTextsConfig
+
+__all__ = [
+    "DecodedTextsConfig",
+    "GeneratorConfig",
+    "Options",
+    "SyntheticTableConfig",
+    "SyntheticTextsConfig",
+    "holds_where_it_hurts",
+    "inbox_files",
+    "is_inbox",
+    "made_with",
+    "stale_rows",
+]

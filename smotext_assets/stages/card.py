@@ -1,0 +1,132 @@
+"""dataset_card: a run on one page."""
+
+import dagster as dg
+import polars as pl
+
+from smotext_assets.graph import (
+    EVERY_LABEL,
+    OF_RUN,
+    GeneratorResource,
+    StoreResource,
+    Table,
+    Warehouse,
+    follows,
+    for_each_partition,
+    frozen_run,
+    runs,
+    with_candidate_vectors,
+    with_vectors,
+)
+from smotext_assets.stages.made_with import made_from, made_with
+from smotext_assets.store import Store, notice, refresh_warehouse
+from smotext_core.card import class_map
+from smotext_core.card import dataset_card as build_card
+from smotext_core.filters import shortfall
+from smotext_core.privacy import held_back
+from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS
+
+
+@dg.asset(
+    group_name="evidence",
+    kinds={"html", "markdown"},
+    partitions_def=runs,
+    automation_condition=follows("synthetic_table", "evaluation", "privacy_audit"),
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    ins={"synthetic_table": OF_RUN, "decoded_texts": OF_RUN, "embeddings": EVERY_LABEL},
+)
+def dataset_card(
+    context: dg.AssetExecutionContext,
+    synthetic_table: Table,
+    decoded_texts: Table,
+    evaluation: Table,
+    privacy_audit: Table,
+    labelled_texts: Table,
+    embeddings: Table,
+    generator: GeneratorResource,
+    store: StoreResource,
+    warehouse: Warehouse,
+) -> None:
+    """The run on one page: counts, samples with their parents, evidence, maps, how to repeat it."""
+    tables, corpus = store.open(), labelled_texts.read()
+    shared = made_from(tables)
+
+    def make(run: str) -> dict[str, object]:
+        frozen = frozen_run(
+            tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
+        )
+        rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
+        rejected = tables.read_all("rejected_texts", {"run": run}, schema=REJECTED_TEXTS)
+        made = with_candidate_vectors(rows, decoded_texts, run=run) if rows.height else rows
+        names = dict(corpus.select("slug", "label").unique().iter_rows())
+        gates = _gates(tables, run)
+        held = set() if gates is None else set(held_back(gates)["label"])
+        counts, pictures = [], {}
+        for slug in sorted(synthetic_table.sha256_by_label(run)):
+            label = names[slug]
+            real = corpus.filter(pl.col("slug") == slug)
+            accepted = made.filter(pl.col("label") == label)
+            wanted = frozen["wanted"].get(slug, 0)
+            reason = shortfall(wanted, accepted, rejected.filter(pl.col("label") == label))
+            reason = "held back by a gate" if label in held else reason
+            counts.append(
+                (label, (real["split"] == "train").sum(), wanted, accepted.height, reason)
+            )
+            if accepted.height:
+                real, _ = with_vectors(real, embeddings, encoder=generator.encoder_fingerprint)
+                place = {text_id: row for row, text_id in enumerate(real["text_id"])}
+                pictures[label] = class_map(
+                    real["embedding"].to_numpy(),
+                    accepted["embedding"].to_numpy(),
+                    parents=[
+                        tuple(place[p] for p in ids) for ids in accepted["parent_ids"].head(4)
+                    ],
+                    title=label,
+                )
+        columns = ["label", "real", "wanted", "made", "main_reason"]
+        html, markdown = build_card(
+            run=run,
+            config=frozen,
+            counts=pl.DataFrame(counts, schema=columns, orient="row"),
+            synthetic=rows,
+            labelled=corpus,
+            rejected=rejected.group_by("reason").len("count").sort("reason"),
+            evaluation=evaluation.read(run=run),
+            privacy_audit=privacy_audit.read(run=run),
+            pictures=pictures,
+            notice=notice(tables, run),
+            examples=_examples(rejected),
+            gates=gates,
+            made_with={slug: {**shared, **own} for slug, own in made_with(tables, run).items()},
+            generator={
+                "name": frozen["generator"],
+                "configured": generator.name,  # an adapted one's name says what was done to it
+                "licence": generator.licence,
+                "fingerprint": frozen["generator_fingerprint"],
+            },
+        )
+        tables.write_bytes(f"dataset_card/{run}.html", html.encode())
+        tables.write_bytes(f"dataset_card/{run}.md", markdown.encode())
+        return {
+            "html": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.html"),
+            "card": dg.MetadataValue.md(markdown.partition("---\n")[2].partition("---\n")[2]),
+        }
+
+    try:
+        for_each_partition(context, make)
+    finally:  # evaluation and privacy_audit are tables of the warehouse too
+        refresh_warehouse(tables, warehouse.file)
+
+
+def _gates(tables: Store, run: str) -> pl.DataFrame | None:
+    """The run's gates; None where none were judged."""
+    if not any(at["run"] == run for at in tables.partitions("gates")):
+        return None
+    return tables.read_all("gates", {"run": run})
+
+
+def _examples(rejected: pl.DataFrame) -> dict[str, str]:
+    """Of each reason the first text by sample and candidate."""
+    first = rejected.sort("sample_id", "candidate", "text").unique(
+        "reason", keep="first", maintain_order=True
+    )
+    return dict(first.select("reason", "text").iter_rows())

@@ -1,0 +1,243 @@
+"""synthetic_table: the accepted texts of a label are published, unless a gate holds them back."""
+
+from datetime import timedelta
+from functools import cache
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from smotext_assets.graph import (
+    GeneratorResource,
+    StoreResource,
+    Table,
+    Warehouse,
+    column_schema,
+    for_each_partition,
+    label_by_run,
+    of_label,
+    run_config,
+    with_vectors,
+)
+from smotext_assets.stages.leakage import audit_rows
+from smotext_assets.store import JSON, Manifest, Store, refresh_warehouse
+from smotext_core.card import markdown_table
+from smotext_core.privacy import HURTS, NOT_EVALUATED, decided, held_back, hurts, judge, red_gates
+from smotext_core.schemas import EVALUATION, GATES, PRIVACY_AUDIT, SYNTHETIC_TEXTS
+
+
+class SyntheticTableConfig(dg.Config):
+    """What keeps a label's rows from being published, and what was decided all the same."""
+
+    min_accepted_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Rows that pass the filters, of those wanted; with fewer the label is held.",
+    )
+    hold_where_it_hurts: bool | None = Field(
+        default=None,
+        description="Hold a label whose rows hurt a classifier, by the run's evaluation. Rows that "
+        "evaluation has not judged yet are held until it has: materialise it first. Null: as "
+        "before, for this label or else for the run; at first not.",
+    )
+    publish_anyway: dict[str, str] = Field(
+        default={},
+        description="By slug: why the label's rows are published though a gate is red. The reason "
+        "is kept with these rows, in the table gates and on the card, until they are others. It "
+        "holds for the gates that are red now, not for another one that is later.",
+    )
+
+
+@dg.asset(
+    group_name="warehouse",
+    kinds={"duckdb", "parquet"},
+    partitions_def=label_by_run,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    metadata={
+        "dagster/column_schema": column_schema(SYNTHETIC_TEXTS),
+        "dagster/table_name": "synthetic_texts",
+    },
+    # for a nightly run: one may be late, the second may not
+    freshness_policy=dg.FreshnessPolicy.time_window(
+        warn_window=timedelta(hours=26), fail_window=timedelta(hours=50)
+    ),
+)
+def synthetic_table(
+    context: dg.AssetExecutionContext,
+    config: SyntheticTableConfig,
+    synthetic_texts: Table,
+    decoded_texts: Table,
+    labelled_texts: Table,
+    embeddings: Table,
+    generator: GeneratorResource,
+    store: StoreResource,
+    warehouse: Warehouse,
+) -> None:
+    """One row per accepted text, published: as Parquet, and in the DuckDB warehouse.
+
+    A label whose rows leak, or of which the filters accepted too few, is held back: it has no rows
+    here until somebody publishes it with a reason. The table `gates` says which and why. By
+    `hold_where_it_hurts` so is one whose rows make a classifier worse.
+    The warehouse is rebuilt in a new file and swapped in; beside `synthetic_texts` it has
+    `lineage`, a row per parent, `rejected_texts`, `labelled_texts`, `gates` and `runs`.
+    """
+    tables, corpus = store.open(), labelled_texts.read()
+    run_holds = cache(lambda run: holds_where_it_hurts(tables, run))  # once, not once a label
+
+    def make(label: str, run: str) -> dict[str, object]:
+        partition = {"label": label, "run": run}
+        rows, sha256 = synthetic_texts.read(**partition), synthetic_texts.sha256(**partition)
+        texts = of_label(corpus, label)
+        name, efficacy = texts["label"][0], None
+        hold = config.hold_where_it_hurts
+        if hold is None:
+            hold = _held(tables, partition)
+        if run_holds(run) if hold is None else hold:
+            evaluation = _evaluation(tables, partition, sha256)
+            documents = texts.filter(pl.col("split") == "test")["document_id"].n_unique()
+            # of no rows there is nothing to evaluate; the gate is on record all the same
+            efficacy = hurts(
+                evaluation if rows.height else EVALUATION.to_frame(), name, test_documents=documents
+            )
+
+        def publish(reasons: dict[str, str]) -> tuple[pl.DataFrame, dict[str, JSON]]:
+            real, _ = with_vectors(texts, embeddings, encoder=generator.encoder_fingerprint)
+            gates = judge(
+                _audit(rows, real, decoded_texts.read(**partition), run=run),
+                run=run,
+                label=name,
+                accepted=rows.height,
+                wanted=run_config(tables, run)["wanted"].get(label, 0),
+                min_accepted_share=config.min_accepted_share,
+                efficacy=efficacy,
+                published_anyway=reasons,
+            )
+            tables.write("gates", gates, partition, metadata={"rows": sha256})
+            return (rows.clear() if held_back(gates).height else rows), {}
+
+        def published(reasons: dict[str, str]) -> tuple[pl.DataFrame, Manifest, pl.DataFrame]:
+            frame, manifest, _ = tables.write_once(
+                "synthetic_table",
+                partition,
+                # Not the corpus: rows are judged once, by the one that they were made from.
+                inputs={
+                    "rows": sha256,
+                    "min_accepted_share": config.min_accepted_share,
+                    "published_anyway": dict(reasons) or None,
+                    **({} if efficacy is None else {"efficacy": list(efficacy.row(0))}),
+                },
+                make=lambda: publish(reasons),
+            )
+            return frame, manifest, tables.read("gates", partition)
+
+        reasons = _recorded_reasons(tables, partition, sha256)
+        frame, manifest, gates = published(reasons)
+        if label in config.publish_anyway:  # what is red must be known first
+            now = dict.fromkeys(red_gates(gates), config.publish_anyway[label])
+            if now != reasons:
+                frame, manifest, gates = published(now)
+        held = held_back(gates)["gate"].to_list()
+        if NOT_EVALUATED in held:
+            context.log.warning(
+                f"{label} is held back: hold_where_it_hurts wants its rows evaluated first. "
+                f"Materialise evaluation of {run}, then synthetic_table again"
+            )
+        elif held:
+            context.log.warning(
+                f"{label} is held back by {', '.join(held)}: look at its rows in synthetic_texts, "
+                f"then publish them by publish_anyway {{'{label}': 'the reason'}} or leave it"
+            )
+        return {
+            "dagster/partition_row_count": frame.height,
+            "dagster/uri": f"{tables.root}/{manifest.path}",
+            "warehouse": dg.MetadataValue.path(str(warehouse.file)),
+            "held_back_by": ", ".join(held) or "nothing",
+            "published_anyway": "; ".join(f"{gate}: {why}" for gate, why in decided(gates).items())
+            or "no",
+            "gates": dg.MetadataValue.md(markdown_table(gates.drop("run", "label"))),
+        }
+
+    try:
+        for_each_partition(context, make)
+    finally:  # also where a label failed: the others are published
+        rows = refresh_warehouse(tables, warehouse.file)
+        context.log.info(f"{warehouse.file}: {rows}")
+
+
+def _evaluation(tables: Store, partition: dict[str, str], rows: str) -> pl.DataFrame | None:
+    """The run's evaluation, if it judged these very rows of the label."""
+    at = {"run": partition["run"]}
+    manifest = tables.manifest("evaluation", at)
+    if manifest is None:
+        return None
+    judged = manifest.metadata.get("rows")
+    if not isinstance(judged, dict) or judged.get(partition["label"]) != rows:
+        return None
+    return tables.read("evaluation", at)
+
+
+def holds_where_it_hurts(tables: Store, run: str) -> bool:
+    """Whether a label of the run was published, or held back, by `hold_where_it_hurts`."""
+    return was_judged_by_evaluation(tables.read_all("gates", {"run": run}, schema=GATES))
+
+
+def _held(tables: Store, partition: dict[str, str]) -> bool | None:
+    """Whether this one was; None where it was never published."""
+    if tables.manifest("gates", partition) is None:
+        return None
+    return was_judged_by_evaluation(tables.read("gates", partition))
+
+
+def was_judged_by_evaluation(gates: pl.DataFrame) -> bool:
+    """Whether the gate of `hold_where_it_hurts` is among a label's."""
+    return bool(gates["gate"].is_in([HURTS, NOT_EVALUATED]).any())
+
+
+def _recorded_reasons(tables: Store, partition: dict[str, str], rows: str) -> dict[str, str]:
+    """By gate, why these very rows were published though it was red."""
+    manifest = tables.manifest("gates", partition)
+    if manifest is None or manifest.metadata.get("rows") != rows:
+        return {}
+    return decided(tables.read("gates", partition))
+
+
+def _audit(
+    rows: pl.DataFrame, real: pl.DataFrame, candidates: pl.DataFrame, *, run: str
+) -> pl.DataFrame:
+    """The leak measures of a label's accepted rows."""
+    if rows.is_empty():
+        return PRIVACY_AUDIT.to_frame()
+    keys = ["sample_id", "text"]
+    vectors = candidates.select(*keys, "embedding").unique(keys, keep="first", maintain_order=True)
+    made = rows.join(vectors, on=keys, how="left", maintain_order="left")
+    return audit_rows(made, real, run=run, label=real["label"][0])
+
+
+# One for the whole table. A check with partitions (a preview in Dagster 1.13) tells the result of
+# each in a run of one partition, and a single one without its key in a run of a range, which is how
+# labels are made here.
+@dg.asset_check(asset=synthetic_table)
+def no_label_is_held_back(synthetic_table: Table) -> dg.AssetCheckResult:
+    """No label of any run waits for somebody to look at it."""
+    held = held_back(Table(synthetic_table.store, "gates").read_all(schema=GATES))
+    by = held.group_by("label", "run", maintain_order=True).agg("gate")
+    told = [f"{label} × {run} ({', '.join(gates)})" for label, run, gates in by.iter_rows()]
+    more = f" and {len(told) - 10} more" if len(told) > 10 else ""
+    return dg.AssetCheckResult(
+        passed=held.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"Held back: {', '.join(told[:10])}{more}" if told else None,
+        metadata={
+            "partitions_held": len(told),
+            "held": dg.MetadataValue.md(markdown_table(held, max_rows=100)),
+        },
+    )
+
+
+@dg.asset_check(asset=synthetic_table)
+def samples_are_unique(synthetic_table: Table) -> dg.AssetCheckResult:
+    """No sample is twice in the table, however often partitions were rerun."""
+    samples = synthetic_table.read_all(schema=SYNTHETIC_TEXTS)["sample_id"]
+    twice = samples.len() - samples.n_unique()
+    return dg.AssetCheckResult(passed=twice == 0, metadata={"rows": samples.len(), "twice": twice})

@@ -1,0 +1,58 @@
+"""Which rows were made from an older corpus or by another generator than there is now."""
+
+import dagster as dg
+import polars as pl
+
+from smotext_assets.graph import GeneratorResource, StoreResource, generator_in_use, run_config
+from smotext_assets.store import Store
+from smotext_core.card import markdown_table
+
+_STALE = pl.Schema({"run": pl.String(), "label": pl.String(), "reason": pl.String()})
+
+
+def stale_rows(store: Store, *, generator_fingerprint: str | None) -> pl.DataFrame:
+    """Each label × run of the table that would come out otherwise now, and why: run, label, reason.
+
+    Without `generator_fingerprint`, of the one in use, generators are not compared. A run's rows
+    stay as they were made: new ones are made under another run key.
+    """
+    corpus = store.manifest("labelled_texts")
+    reasons: dict[str, list[str]] = {}
+    rows = []
+    for partition in store.partitions("synthetic_table"):
+        run, label = partition["run"], partition["label"]
+        if run not in reasons:
+            frozen = run_config(store, run)
+            reasons[run] = []
+            if corpus is None or frozen["corpus_sha256"] != corpus.sha256:
+                reasons[run].append("older corpus")
+            if generator_fingerprint not in (None, frozen["generator_fingerprint"]):
+                reasons[run].append(f"other generator {frozen['generator_fingerprint'][:8]}")
+        why = list(reasons[run])
+        if "older corpus" in why and not _same_texts(store, label=label, run=run):
+            why[0] = "older corpus, other texts of this label"
+        if why:
+            rows.append((run, label, "; ".join(why)))
+    return pl.DataFrame(rows, schema=_STALE, orient="row").sort("run", "label")
+
+
+def _same_texts(store: Store, *, label: str, run: str) -> bool:
+    """Whether the label's vectors are those that the run's pairs were made of."""
+    pairs = store.manifest("class_pairs", {"label": label, "run": run})
+    vectors = store.manifest("embeddings", {"label": label})
+    return (
+        pairs is not None and vectors is not None and pairs.metadata["embeddings"] == vectors.sha256
+    )
+
+
+@dg.asset_check(asset="synthetic_table", additional_deps=["labelled_texts"])
+def rows_are_current(store: StoreResource, generator: GeneratorResource) -> dg.AssetCheckResult:
+    """Every label × run was made from the corpus and by the generator that there are now."""
+    tables = store.open()
+    used = generator_in_use(tables, generator)
+    stale = stale_rows(tables, generator_fingerprint=used.fingerprint)
+    return dg.AssetCheckResult(
+        passed=stale.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"stale": dg.MetadataValue.md(markdown_table(stale))},
+    )

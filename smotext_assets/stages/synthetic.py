@@ -1,0 +1,245 @@
+"""synthetic_texts: the candidates that pass the filters."""
+
+import base64
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from smotext_assets.graph import (
+    GeneratorResource,
+    StoreResource,
+    Table,
+    column_schema,
+    for_each_partition,
+    frozen_run,
+    label_by_run,
+    of_label,
+    with_vectors,
+)
+from smotext_assets.store import JSON, Store
+from smotext_core.card import class_map, markdown_table, sample_table
+from smotext_core.filters import (
+    LABEL_RULE,
+    accept,
+    calibrate_labels,
+    fit_label_classifier,
+    shortfall,
+    threshold_of,
+)
+from smotext_core.schemas import CALIBRATION, REJECTED_TEXTS, SYNTHETIC_TEXTS
+
+FIXED_ROUND_TRIP = 0.3  # where no held-out texts can tell
+
+
+class SyntheticTextsConfig(dg.Config):
+    """What a candidate must pass."""
+
+    min_round_trip: float | None = Field(
+        default=None,
+        description="Least cosine of the re-embedded text to its vector. Null: what 95 of 100 "
+        f"held-out texts reach by the run's decoding; {FIXED_ROUND_TRIP} where they are too few.",
+    )
+    max_copied_words: int = Field(
+        default=9, description="A run of so many words shared with a real text is a copy."
+    )
+    near_duplicate: float = Field(
+        default=0.8, description="Jaccard similarity of word 3-grams that makes a duplicate."
+    )
+    near_duplicate_cosine: float = Field(
+        default=0.98, description="Cosine to a real text that makes a duplicate."
+    )
+    max_rouge_l: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="ROUGE-L with a closer synthetic text of the label from which a text repeats "
+        "it; Self-Instruct takes 0.7. Null: no such filter.",
+    )
+    min_words: int = Field(default=5, description="A shorter text is refused.")
+    check_label: bool = Field(
+        default=True,
+        description="Refuse texts to which a classifier of the real train texts gives another "
+        "label.",
+    )
+    min_label_confidence: float | None = Field(
+        default=None,
+        description="What that classifier must give the label at least. Null: what nine in ten of "
+        "the label's texts reach that it did not see, and one in twenty others at most; where "
+        "they are too few, no other label may be likelier.",
+    )
+
+
+@dg.asset(
+    group_name="texts",
+    kinds={"parquet"},
+    partitions_def=label_by_run,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    metadata={"dagster/column_schema": column_schema(SYNTHETIC_TEXTS)},
+)
+def synthetic_texts(
+    context: dg.AssetExecutionContext,
+    config: SyntheticTextsConfig,
+    decoded_texts: Table,
+    class_pairs: Table,
+    labelled_texts: Table,
+    embeddings: Table,
+    generator: GeneratorResource,
+    store: StoreResource,
+) -> None:
+    """One row per accepted text, with its parents, their weights and its scores.
+
+    Every other candidate is in `rejected_texts`, with the first reason against it.
+    """
+    tables = store.open()
+    corpus, vectors = with_vectors(
+        labelled_texts.read(), embeddings, encoder=generator.encoder_fingerprint
+    )
+    train = corpus.filter(pl.col("split") == "train")
+    classifier = fit_label_classifier(
+        train["embedding"].to_numpy(), train["label"].to_list(), seed=0
+    )
+
+    def make(label: str, run: str) -> dict[str, object]:
+        frozen = frozen_run(
+            tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
+        )
+        wanted = frozen["wanted"].get(label, 0)
+        pairs = class_pairs.read(label=label, run=run)
+        candidates = decoded_texts.read(label=label, run=run)
+        real = of_label(corpus, label)
+        partition = {"label": label, "run": run}
+        confidences = _label_calibration(
+            tables,
+            config,
+            train,
+            {
+                "corpus": labelled_texts.sha256(),
+                "encoder": generator.encoder_fingerprint,
+                "vectors": vectors,
+                "rule": LABEL_RULE,
+            },
+        )
+        calibration = _calibration(tables, label, run)
+        options = config.model_dump()
+        if config.max_rouge_l is None:  # texts chosen before there was this filter stay as they are
+            del options["max_rouge_l"]
+        if config.min_round_trip is None:
+            found = threshold_of(calibration)
+            options["min_round_trip"] = FIXED_ROUND_TRIP if found is None else found
+        if config.min_label_confidence is None:
+            options["min_label_confidence"] = threshold_of(confidences, real["label"][0])
+
+        def choose() -> tuple[pl.DataFrame, dict[str, JSON]]:
+            if candidates.is_empty():
+                accepted, rejected = SYNTHETIC_TEXTS.to_frame(), REJECTED_TEXTS.to_frame()
+            else:
+                accepted, rejected = accept(
+                    candidates.drop("embedding"),
+                    candidates["embedding"].to_numpy(),
+                    label=real["label"][0],
+                    run=run,
+                    generator=frozen["generator_fingerprint"],
+                    pairs=pairs,
+                    parent_embeddings=dict(
+                        zip(real["text_id"], real["embedding"].to_numpy(), strict=True)
+                    ),
+                    real_texts=corpus["text"].to_list(),
+                    real_embeddings=corpus["embedding"].to_numpy(),
+                    classifier=classifier,
+                    n_wanted=wanted,
+                    **options,
+                )
+            tables.write("rejected_texts", rejected, partition)
+            return accepted, {
+                "shortfall": shortfall(wanted, accepted, rejected),
+                "options": config.model_dump(exclude_defaults=True),
+            }
+
+        frame, manifest, _ = tables.write_once(
+            "synthetic_texts",
+            partition,
+            inputs={
+                "candidates": decoded_texts.sha256(**partition),
+                "pairs": class_pairs.sha256(**partition),
+                "corpus": labelled_texts.sha256(),
+                "vectors": vectors,
+                "generator": frozen["generator_fingerprint"],
+                "wanted": wanted,
+                **options,
+            },
+            make=choose,
+        )
+        rejected = tables.read("rejected_texts", partition)
+        reasons = rejected.group_by("reason").len("rows").sort("rows", "reason", descending=True)
+        return {
+            "dagster/partition_row_count": frame.height,
+            "dagster/uri": f"{tables.root}/{manifest.path}",
+            "wanted": wanted,
+            "shortfall": str(manifest.metadata["shortfall"] or "none"),
+            "calibration": dg.MetadataValue.md(
+                markdown_table(pl.concat([calibration, confidences.filter(label=real["label"][0])]))
+            ),
+            "rejected": dg.MetadataValue.md(markdown_table(reasons)),
+            "samples": dg.MetadataValue.md(sample_table(frame, corpus.drop("embedding"))),
+            "map": dg.MetadataValue.md(_picture(real, frame, candidates)),
+        }
+
+    for_each_partition(context, make)
+
+
+def _calibration(tables: Store, label: str, run: str) -> pl.DataFrame:
+    """What held-out texts score by the label's decoding; of older stores, by the run's."""
+    for at in ({"label": label, "run": run}, {"run": run}):
+        if tables.manifest("calibration", at) is not None:
+            return tables.read("calibration", at)
+    return CALIBRATION.to_frame()
+
+
+def _label_calibration(
+    tables: Store,
+    config: SyntheticTextsConfig,
+    train: pl.DataFrame,
+    inputs: dict[str, JSON],
+) -> pl.DataFrame:
+    """The table `label_calibration`, made again where corpus, vectors or the rule changed."""
+    if not config.check_label or config.min_label_confidence is not None:
+        return CALIBRATION.to_frame()
+    frame, _, _ = tables.write_once(
+        "label_calibration",
+        {},
+        inputs=inputs,
+        make=lambda: (
+            calibrate_labels(
+                train["embedding"].to_numpy(),
+                train["label"].to_list(),
+                train["document_id"].to_list(),
+                seed=0,
+            ),
+            {"made_from": inputs},
+        ),
+    )
+    return frame
+
+
+def _picture(real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFrame) -> str:
+    """The class's map as a Markdown image."""
+    made = accepted.join(candidates, on=["sample_id", "text"], how="left").unique(
+        "sample_id", maintain_order=True
+    )
+    place = {text_id: row for row, text_id in enumerate(real["text_id"])}
+    png = class_map(
+        real["embedding"].to_numpy(),
+        made["embedding"].to_numpy(),
+        parents=[tuple(place[p] for p in ids) for ids in made["parent_ids"].head(4)],
+        title=real["label"][0],
+    )
+    return f"![map](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+@dg.asset_check(asset=synthetic_texts, additional_ins={"labelled_texts": dg.AssetIn()})
+def texts_are_not_copies(synthetic_texts: Table, labelled_texts: Table) -> dg.AssetCheckResult:
+    """No synthetic text equals a text of the corpus."""
+    made = synthetic_texts.read_all(schema=SYNTHETIC_TEXTS)["text"]
+    copies = made.is_in(labelled_texts.read()["text"].implode()).sum()
+    return dg.AssetCheckResult(passed=copies == 0, metadata={"copies": int(copies)})

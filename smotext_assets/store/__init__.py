@@ -1,0 +1,34 @@
+"""Where tables lie: Parquet of record in a folder or in S3, commits, locks, the warehouse.
+
+It knows frames and names, and neither assets nor what a column means.
+"""
+
+from smotext_assets.store.files import LOCK_TIMEOUT_S, file_lock
+from smotext_assets.store.processes import fail_dead_runs, hold
+from smotext_assets.store.receipts import (
+    FORGOTTEN,
+    document_of,
+    notice,
+    receipts,
+    without_forgotten,
+)
+from smotext_assets.store.tables import JSON, Manifest, MissingPartition, Store, frame_sha256
+from smotext_assets.store.warehouse import refresh_warehouse
+
+__all__ = [
+    "FORGOTTEN",
+    "JSON",
+    "LOCK_TIMEOUT_S",
+    "Manifest",
+    "MissingPartition",
+    "Store",
+    "document_of",
+    "fail_dead_runs",
+    "file_lock",
+    "frame_sha256",
+    "hold",
+    "notice",
+    "receipts",
+    "refresh_warehouse",
+    "without_forgotten",
+]

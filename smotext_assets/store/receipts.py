@@ -1,0 +1,61 @@
+"""What is left of a forgotten text: a receipt, by which it stays away and cards say so.
+
+A receipt holds ids, counts and labels' slugs; no text, and no hash of one.
+"""
+
+import re
+
+import polars as pl
+
+from smotext_assets.store.tables import Store
+from smotext_core.schemas import REJECTED_CORPUS
+
+FORGOTTEN = pl.Schema(
+    {
+        "ids": pl.List(pl.String()),  # as given to `smotext forget`
+        "document_ids": pl.List(pl.String()),  # their documents, and others of the same content
+        "forgotten_at": pl.String(),  # ISO 8601, UTC
+        "labels": pl.List(pl.String()),  # slugs
+        "runs": pl.List(pl.String()),  # made while the labels had the text
+        "tables": pl.List(pl.String()),  # where rows went
+        "rows": pl.List(pl.Int64()),  # how many, in the order of `tables`
+        "done": pl.Boolean(),  # false: it was interrupted, the same command goes on
+    }
+)
+
+
+def receipts(store: Store) -> pl.DataFrame:
+    """All receipts, FORGOTTEN."""
+    return store.read_all("forgotten", schema=FORGOTTEN)
+
+
+def document_of(text_id: str) -> str:
+    """The document of a passage; a text id ends in #number if and only if it is a passage's."""
+    return re.sub(r"#\d+\Z", "", text_id)
+
+
+def without_forgotten(store: Store, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of a RAW_CORPUS or REJECTED_CORPUS frame whose document has no receipt, and for each
+    other one a REJECTED_CORPUS row that holds its id alone."""
+    told = receipts(store).explode("document_ids")
+    days = dict(zip(told["document_ids"], told["forgotten_at"].str.head(10), strict=True))
+    gone = [id_ for id_ in frame["document_id"] if id_ in days]
+    refused = [(None, id_, None, None, f"forgotten {days[id_]}") for id_ in gone]
+    return (
+        frame.filter(~pl.col("document_id").is_in(gone)),
+        pl.DataFrame(refused, schema=REJECTED_CORPUS, orient="row"),
+    )
+
+
+def notice(store: Store, run: str) -> str | None:
+    """What the card of `run` must say of texts that were forgotten since it was made."""
+    told = receipts(store).filter(pl.col("runs").list.contains(run))
+    if told.is_empty():
+        return None
+    labels = ", ".join(sorted(set(told["labels"].explode())))
+    days = ", ".join(sorted({at[:10] for at in told["forgotten_at"]}))
+    return (
+        f"{len(set(told['document_ids'].explode()))} source documents of the labels {labels} were "
+        f"forgotten after this run was made ({days}). Synthetic texts that descended from them "
+        "were deleted and not replaced."
+    )

@@ -1,0 +1,227 @@
+"""The evidence on a dataset card: does a run help, does it leak, what was refused or held back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from smotext_core.card.charts import efficacy_chart, funnel, leakage_chart
+from smotext_core.card.markup import Block, markdown_rows, one_line, paragraph, picture, table
+from smotext_core.efficacy import HEADS, MIN_TEST_DOCUMENTS
+from smotext_core.filters import REASONS
+from smotext_core.privacy import MEASURES
+from smotext_core.texts import MAX_TEXTS, diversity
+
+_HEADS = {
+    "embedding": "on embeddings",
+    "tfidf": "on TF-IDF",
+    "other_encoder": "on another encoder",
+}
+
+
+def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
+    """Differences to the real rows alone, as a table and as a chart."""
+    if advice.is_empty():
+        return [paragraph("Not judged: there were no synthetic rows to train on.")]
+    of_row = {
+        (row["head"], row["label"]): row
+        for row in evaluation.filter(
+            pl.col("arm") == "smotext", pl.col("metric").is_in(["macro_f1", "f1"])
+        ).iter_rows(named=True)
+    }
+    known = [head for head in HEADS if head in advice.columns]
+    others = [name for name in advice.columns if name not in (*known, "label", "advice")]
+    heads = [*known, *others]
+    rows = []
+    for label, *_, advised in advice.iter_rows():
+        found = [of_row.get((head, label)) for head in heads]
+        rows.append(
+            ("all labels (macro-F1)" if label is None else label, advised, *map(_interval, found))
+        )
+    n_seeds = int(evaluation["n_seeds"][0])
+    return [
+        paragraph(
+            f"The same classifier is trained on {n_seeds} subsamples of the real rows, each time "
+            "with and without the synthetic rows that descend from that subsample, and tested on "
+            "real texts that neither the generator's pairs nor the classifier saw. A figure is the "
+            "difference in F1, then its 95 % bootstrap interval. Where the interval spans 0 there "
+            "is no evidence of help: do not augment that label. Rows that a gate holds back are "
+            "judged with the others."
+        ),
+        table(("label", "advice", *(_HEADS.get(head, head) for head in heads)), rows),
+        picture(
+            "Differences to the real rows alone, with 95 % intervals", efficacy_chart(evaluation)
+        ),
+        paragraph(
+            "Filled markers are verdicts; a label with fewer than "
+            f"{MIN_TEST_DOCUMENTS} test documents gets none. Of twenty intervals about one misses "
+            "by chance. class_weight, oversample, smote and word_edits are what one would try "
+            "first; if they do as well, prefer them. TF-IDF matters most: it never saw the encoder "
+            "that made the texts."
+        ),
+    ]
+
+
+def audit(privacy_audit: pl.DataFrame) -> list[Block]:
+    """Every measure against its limit, as a chart and as a table."""
+    warning = paragraph(
+        "Passing is no guarantee. It says that these measures, on these rows, found no more than "
+        "they find in texts the generator never saw; another attack may find more. Embeddings, "
+        "pairs and mixed vectors are as sensitive as the source texts and are no part of this data."
+    )
+    if privacy_audit.is_empty():
+        return [paragraph("Not judged: no audit was run."), warning]
+    rows = [
+        (
+            MEASURES.get(row["measure"], row["measure"]),
+            result(row["passed"]),
+            "whole run" if row["label"] is None else row["label"],
+            row["value"],
+            row["reference"],
+            row["threshold"],
+        )
+        for row in privacy_audit.iter_rows(named=True)
+    ]
+    names = ("measure", "result", "rows", "found", "expected", "limit")
+    chart = picture(
+        "Every measure between what is expected and its limit", leakage_chart(privacy_audit)
+    )
+    red = sum(row[1] == "red" for row in rows)
+    unjudged = sum(row[1] == "not judged" for row in rows)
+    verdict = f"{len(rows) - red - unjudged} passed, {red} red, {unjudged} not judged. "
+    meaning = (
+        "Red: the synthetic texts tell more about the training texts than chance allows; do not "
+        "pass them on. Not judged: too few rows to tell, which is not a pass."
+    )
+    return [paragraph(verdict + meaning), chart, table(names, rows, numbers=(3, 4, 5)), warning]
+
+
+def refused(rejected: pl.DataFrame, accepted: int, examples: Mapping[str, str]) -> list[Block]:
+    """The funnel, and of each reason its count and, where `examples` has one, a text."""
+    totals = dict(rejected.group_by("reason").agg(pl.col("count").sum()).sort("reason").iter_rows())
+    known = [reason for reason in REASONS if reason in totals]
+    by_reason = {
+        reason: int(totals[reason])
+        for reason in [*known, *(reason for reason in totals if reason not in known)]
+    }
+    as_html, _ = picture(
+        "Decoded texts and what became of them", funnel(by_reason, accepted=accepted)
+    )
+    told = [(reason, n, examples.get(reason)) for reason, n in by_reason.items()]
+    names = ("reason", "texts", "an example")
+    shown, _ = table(names, told, numbers=(1,)) if told else ("", "")
+    as_markdown = markdown_rows(names, [*told, ("accepted", accepted, None)], max_characters=200)
+    return [(as_html + shown, as_markdown)]
+
+
+def diversity_table(synthetic: pl.DataFrame, labelled: pl.DataFrame) -> list[Block]:
+    """Of each label that got texts, beside as many of its real train texts."""
+    rows = []
+    for label in sorted(set(synthetic["label"])):
+        made = synthetic.filter(pl.col("label") == label)["text"].to_list()
+        real = labelled.filter(pl.col("label") == label, pl.col("split") == "train")["text"]
+        most = min(len(made), len(real), MAX_TEXTS)
+        found, expected = diversity(made, most=most), diversity(real.to_list(), most=most)
+        if found:
+            of_real = expected or (None, None)
+            rows.append((label, most, found[0], of_real[0], found[1], of_real[1]))
+    if not rows:
+        return [paragraph("Not measured: no label has two texts to compare.")]
+    names = (
+        "label",
+        "texts",
+        "distinct-2",
+        "distinct-2, real",
+        "ROUGE-L",
+        "ROUGE-L, real",
+    )
+    return [
+        paragraph(
+            "Distinct-2 is the share of different word pairs: lower than that of as many real "
+            "texts, the synthetic ones repeat each other's phrases. ROUGE-L is how much of one "
+            "text recurs, in order, in the next: higher than that of real texts, they are alike."
+        ),
+        table(names, rows, numbers=(1, 2, 3, 4, 5)),
+    ]
+
+
+def held_back(gates: pl.DataFrame | None) -> list[Block]:
+    """Gates that held a label's rows back, or would have; none where there are none."""
+    if gates is None or (held := _held(gates)).is_empty():
+        return []
+    rows = [
+        (
+            "whole run" if row["label"] is None else row["label"],
+            row["gate"],
+            row["value"],
+            row["limit"],
+            "held back"
+            if row["published_anyway"] is None
+            else f"published all the same: {row['published_anyway']}",
+        )
+        for row in held.iter_rows(named=True)
+    ]
+    return [
+        paragraph(
+            "A gate that a label did not pass keeps its rows from being published, unless whoever "
+            "looked at them chose otherwise and said why. Of the gate \u201churts\u201d, what is "
+            "found is the most that the rows may add to the label's F1, by the worse classifier."
+        ),
+        table(("rows", "gate", "found", "limit", "what became of them"), rows, numbers=(2, 3)),
+    ]
+
+
+def _held(gates: pl.DataFrame) -> pl.DataFrame:
+    return gates.filter(~pl.col("passed"))
+
+
+def verdict_lines(
+    advice: pl.DataFrame, privacy_audit: pl.DataFrame, gates: pl.DataFrame | None
+) -> list[tuple[str, str]]:
+    """Tone ("good", "bad" or "open") and a sentence: does it help, does it leak, what was held."""
+    judged = advice.filter(pl.col("label").is_not_null())
+    helped = sorted(judged.filter(pl.col("advice") == "augment")["label"])
+    if judged.is_empty():
+        lines = [("open", "Whether it helps a classifier was not judged.")]
+    elif helped:
+        names = ", ".join(one_line(label, 60) for label in helped[:6])
+        more = f" and {len(helped) - 6} more" if len(helped) > 6 else ""
+        lines = [("good", f"It helps {len(helped)} of {judged.height} labels: {names}{more}.")]
+    else:
+        lines = [("open", f"No evidence that it helps any of {judged.height} labels.")]
+    red = privacy_audit.filter(~pl.col("passed")).height
+    unjudged = privacy_audit["passed"].null_count()
+    if privacy_audit.is_empty() or unjudged == privacy_audit.height:
+        lines.append(("open", "Whether it leaks was not judged."))
+    elif red:
+        told = f"{red} of {privacy_audit.height} leak measures are red: do not pass the texts on."
+        lines.append(("bad", told))
+    else:
+        rest = f" {unjudged} could not be judged." if unjudged else ""
+        lines.append(("good", f"No leak measure is red, which is no guarantee.{rest}"))
+    if gates is not None and (held := _held(gates)).height:
+        for kept, words in ((False, "Held back"), (True, "Published all the same")):
+            chosen = held.filter(pl.col("published_anyway").is_not_null() == kept)
+            rows = chosen.select("label", "gate").rows()
+            named = [
+                f"{'the whole run' if label is None else one_line(label, 60)} ({gate})"
+                for label, gate in rows[:6]
+            ]
+            more = f" and {len(rows) - 6} more" if len(rows) > 6 else ""
+            if rows:
+                lines.append(("bad", f"{words}: {', '.join(named)}{more}."))
+    return lines
+
+
+def _interval(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "–"
+    figures = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+    return f"{figures}: {row['verdict']}".replace("-", "\u2212")  # minus signs
+
+
+def result(passed: bool | None) -> str:
+    """How a measure of the audit came out."""
+    return "not judged" if passed is None else "passed" if passed else "red"

@@ -1,0 +1,269 @@
+"""What each arm of the efficacy comparison trains on: rows, features, weights.
+
+`evaluation` describes the protocol; this module knows nothing of scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from smotext_core.efficacy.word_edits import edit_texts
+from smotext_core.neighbors import unit
+
+SUBSAMPLE = 0.8
+MAX_TERMS = 20_000
+MAX_SPAN = 1000  # rows up to which a fit moves to the span of its rows
+
+
+def designs(
+    train: pl.DataFrame,
+    test: pl.DataFrame,
+    synthetic: pl.DataFrame,
+    edited: pl.DataFrame,
+    pools: dict[str, NDArray[np.float32]],
+    *,
+    labels: list[str],
+    run: str,
+    n_seeds: int,
+    seed: int,
+    in_span: bool = True,
+) -> Iterator[tuple[int, str, str, tuple[Any, ...], tuple[Any, ...], Any]]:
+    """Seed, head, arm, features with codes and weights to fit, the left-out rows, the test rows.
+
+    Each of `pools`, by head, is the vectors of train, synthetic, edited, test; an arm is row
+    numbers of them and their weights. `edited` is as `edited_rows` gives it. With `in_span` few
+    rows come in coordinates of their span.
+    """
+    n_train, n_made = train.height, train.height + synthetic.height
+    y = np.concatenate([codes(frame["label"], labels) for frame in (train, synthetic, edited)])
+    counts = _word_counts([*train["text"], *synthetic["text"], *edited["text"], *test["text"]])
+    test_rows = np.arange(len(y), len(y) + test.height)
+    row_of = {text_id: row for row, text_id in enumerate(train["text_id"])}
+    parents = [[row_of[parent] for parent in ids] for ids in synthetic["parent_ids"]]
+    source = codes(edited["source"], train["text_id"].to_list())
+
+    shorter = _in_span if in_span else lambda *blocks: blocks
+
+    for number in range(n_seeds):
+        rng = np.random.default_rng([seed, 0, number])
+        kept = subsample(train, labels, seed=seed, number=number, rng=rng)
+        real, out = np.flatnonzero(kept), np.flatnonzero(~kept)
+        usable = np.array(
+            [n_train + row for row, rows in enumerate(parents) if kept[rows].all()], dtype=np.int64
+        )
+        present = np.bincount(y[real], minlength=len(labels))
+        if synthetic.is_empty():
+            added = np.where(present > 0, present.max() - present, 0)
+        else:
+            added = np.bincount(y[usable], minlength=len(labels))
+
+        ones = np.ones(len(real))
+        members = [np.flatnonzero(y[real] == code) for code in range(len(labels))]
+        duplicates = [rng.choice(rows, n) for rows, n in zip(members, added, strict=True) if n]
+        # to logistic regression, a row of weight 3 is that row three times
+        often = ones + np.bincount(_join(duplicates), minlength=len(real))
+        arms: dict[str, tuple[NDArray[Any], Any]] = {
+            "real": (real, ones),
+            "class_weight": (real, len(real) / ((present > 0).sum() * present[y[real]])),
+            "oversample": (real, often),
+        }
+        if edited.height:
+            own = n_made + np.flatnonzero(kept[source])
+            chosen = _join([_repeated(own[y[own] == code], n) for code, n in enumerate(added)])
+            arms["word_edits"] = _join([real, chosen]), None
+        if synthetic.height:
+            arms["smotext"] = _join([real, usable]), None
+            arms["smotext_alone"] = _join([real[added[y[real]] == 0], usable]), None
+
+        shared: dict[str, list[Any]] = {}  # three arms have the real rows' features
+        for head in (*pools, "tfidf"):
+            for arm, (rows, weights) in arms.items():
+                if rows is not real or arm == "real":
+                    shared[head] = shorter(
+                        *(
+                            _tfidf(counts, rows, out, test_rows)
+                            if head == "tfidf"
+                            else [pools[head][part] for part in (rows, out, test_rows)]
+                        )
+                    )
+                own_rows, left, tested = shared[head]
+                yield number, head, arm, (own_rows, y[rows], weights), (left, y[out]), tested
+        for head, pool in pools.items():
+            made, made_codes = _smote(
+                train[real], pool[real], labels, added, run=run, seed=seed + number
+            )
+            parts = np.vstack([pool[real], made]), pool[out], pool[test_rows]
+            own_rows, left, tested = shorter(*parts)
+            fitted = own_rows, np.concatenate([y[real], made_codes]), None
+            yield number, head, "smote", fitted, (left, y[out]), tested
+
+
+def edited_rows(train: pl.DataFrame, synthetic: pl.DataFrame, *, seed: int) -> pl.DataFrame:
+    """Edited texts of the labels with synthetic rows: text, label, source (a train text_id).
+
+    Made once for all subsamples, which use those whose source they hold: as many as a label has
+    synthetic rows, and at least two a train text, so that few subsamples have to repeat one.
+    """
+    frames = [pl.DataFrame(schema={"text": pl.String, "label": pl.String, "source": pl.String})]
+    for label in sorted(set(synthetic["label"])):
+        own = train.filter(pl.col("label") == label)
+        wanted = int((synthetic["label"] == label).sum())
+        if own.is_empty():
+            continue
+        texts, sources = edit_texts(
+            own["text"].to_list(), max(wanted, 2 * own.height), label=label, seed=seed
+        )
+        frames.append(
+            pl.DataFrame(
+                {"text": texts, "label": [label] * len(texts), "source": own["text_id"][sources]}
+            )
+        )
+    return pl.concat(frames)
+
+
+def _repeated(rows: NDArray[Any], n: int) -> NDArray[Any]:
+    """The first `n` of `rows`, from the front again where they are fewer; none of none."""
+    return np.resize(rows, n) if len(rows) else rows[:0]
+
+
+def _smote(
+    rows: pl.DataFrame,
+    embeddings: NDArray[np.float32],
+    labels: list[str],
+    added: NDArray[Any],
+    *,
+    run: str,
+    seed: int,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    from smotext_core.mixing import interpolate, make_pairs
+
+    vectors = [np.empty((0, embeddings.shape[1]), dtype=np.float32)]
+    made = [np.empty(0, dtype=np.int64)]
+    for code, label in enumerate(labels):
+        if not added[code]:
+            continue
+        members = (rows["label"] == label).to_numpy()
+        ids = rows["text_id"].filter(members).to_list()
+        slug = rows["slug"].filter(members)[0]
+        own = embeddings[members]
+        pairs, _ = make_pairs(
+            ids, own, run=run, label=label, slug=slug, n_samples=int(added[code]), seed=seed
+        )
+        vectors.append(unit(interpolate(pairs, ids, own, mixing="linear")))
+        made.append(np.full(pairs.height, code))
+    return np.vstack(vectors), np.concatenate(made)
+
+
+def subsample(
+    train: pl.DataFrame,
+    labels: list[str],
+    *,
+    seed: int,
+    number: int,
+    rng: np.random.Generator | None = None,
+) -> NDArray[np.bool_]:
+    """A mask of the rows that seed `number` trains on: 80 % of the documents of each label.
+
+    At least one document a label stays.
+    """
+    rng = np.random.default_rng([seed, 0, number]) if rng is None else rng
+    y, documents = codes(train["label"], labels), train["document_id"].to_list()
+    kept = np.zeros(len(y), dtype=bool)
+    for code in np.unique(y):
+        rows = np.flatnonzero(y == code)
+        names = sorted({documents[row] for row in rows})
+        chosen = rng.permutation(len(names))[: max(1, int(SUBSAMPLE * len(names)))]
+        stay = {names[i] for i in chosen}
+        kept[[row for row in rows if documents[row] in stay]] = True
+    return kept
+
+
+def _word_counts(texts: list[str]) -> Any:
+    """Counts of words and word pairs, (n, terms) sparse; which terms count is decided per arm."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    # Texts without one word (only signs) leave an empty vocabulary, which scikit-learn refuses.
+    return CountVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b|\S").fit_transform(texts)
+
+
+def _tfidf(counts: Any, fit_rows: NDArray[Any], *other_rows: NDArray[Any]) -> list[Any]:
+    """TF-IDF of `fit_rows`, then of each of `other_rows`; terms and idf are those of `fit_rows`."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    fitted = counts[fit_rows]
+    frequency = np.bincount(fitted.indices, minlength=counts.shape[1])
+    # documents with the term: twice at least, unless nothing is; the most frequent terms of many
+    wanted = min(2, frequency.max())
+    terms = np.argsort(-frequency, kind="stable")[: min(MAX_TERMS, (frequency >= wanted).sum())]
+    terms.sort()
+    transformer = TfidfTransformer(sublinear_tf=True).fit(fitted[:, terms])
+    blocks = (counts[rows][:, terms] for rows in (fit_rows, *other_rows))
+    return [transformer.transform(block) if block.shape[0] else block for block in blocks]
+
+
+def _in_span(fitted: Any, *others: Any) -> list[Any]:
+    """The same rows in coordinates of the span of `fitted`, where that is the smaller space.
+
+    A ridge penalty depends on inner products only, so the fit is the same, and many times faster.
+    """
+    n, d = fitted.shape
+    if n > MAX_SPAN or n >= d:
+        return [fitted, *others]
+    gram = fitted @ fitted.T
+    values, basis = np.linalg.eigh(
+        np.asarray(gram if isinstance(gram, np.ndarray) else gram.todense())
+    )
+    large = values > 1e-6 * values[-1]
+    turn = fitted.T @ (basis[:, large] / np.sqrt(values[large]))  # (d, rank)
+    return [block @ turn for block in (fitted, *others)]
+
+
+def checked_vectors(
+    name: str, frame: pl.DataFrame, vectors: NDArray[np.floating[Any]]
+) -> NDArray[Any]:
+    """`vectors` (n, d), if they are finite and one a row of `frame`; else ValueError."""
+    if vectors.ndim != 2 or len(vectors) != frame.height:
+        raise ValueError(
+            f"{name} needs one vector a row: {frame.height} rows, but an array of shape "
+            f"{vectors.shape}"
+        )
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{name} has vectors with NaN or infinity; embed those texts again")
+    return vectors
+
+
+def check_rows(train: pl.DataFrame, test: pl.DataFrame, synthetic: pl.DataFrame) -> None:
+    """Raises ValueError where the rows cannot be compared; see `evaluation.evaluate`."""
+    if train["label"].n_unique() < 2:
+        raise ValueError(
+            f"a classifier needs two labels in train, got {train['label'].unique().to_list()}"
+        )
+    if test.is_empty():
+        raise ValueError("no test rows: split the corpus with a test share before evaluating")
+    shared = sorted({*train["document_id"]} & {*test["document_id"]})
+    if shared:
+        raise ValueError(
+            f"train and test must not share documents; {len(shared)} are in both, such as "
+            f"{shared[0]!r}"
+        )
+    strangers = sorted({p for ids in synthetic["parent_ids"] for p in ids} - {*train["text_id"]})
+    if strangers:
+        raise ValueError(
+            f"synthetic rows may only descend from train rows; {len(strangers)} parents are not "
+            f"among them, such as {strangers[0]!r}: scores on test would be inflated"
+        )
+
+
+def codes(labels: pl.Series, names: list[str]) -> NDArray[np.int64]:
+    """The place of each label in `names`, (n,)."""
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[name] for name in labels], dtype=np.int64)
+
+
+def _join(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])

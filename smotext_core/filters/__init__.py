@@ -1,0 +1,32 @@
+"""What a candidate must pass to become a row, and how strict that is: each refusal has its reason.
+
+One text at a time beside its vector and label; what a whole run leaks is `privacy`'s.
+"""
+
+from smotext_core.filters.accept import REASONS, SURPLUS, accept, degenerate, shortfall
+from smotext_core.filters.calibration import (
+    LABEL_RULE,
+    MIN_ROUND_TRIP_ROWS,
+    ROUND_TRIP_RULE,
+    calibrate_labels,
+    calibrate_round_trip,
+    calibration_texts,
+    threshold_of,
+)
+from smotext_core.filters.label_classifier import fit_label_classifier
+
+__all__ = [
+    "LABEL_RULE",
+    "MIN_ROUND_TRIP_ROWS",
+    "REASONS",
+    "ROUND_TRIP_RULE",
+    "SURPLUS",
+    "accept",
+    "calibrate_labels",
+    "calibrate_round_trip",
+    "calibration_texts",
+    "degenerate",
+    "fit_label_classifier",
+    "shortfall",
+    "threshold_of",
+]

@@ -1,0 +1,291 @@
+"""Filters of decoded texts: one function a filter, and `accept`, which applies them and chooses.
+
+A filter gives a mask (true = keep) or a score. `accept` puts every candidate in exactly one of two
+tables: the accepted texts, or the rejected ones with the first reason that holds, in the order of
+`REASONS`. Words are lower-cased runs of letters and digits, here and in every count below.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from smotext_core.filters.label_classifier import label_agrees, label_confidence
+from smotext_core.neighbors import closest_cosine, unit
+from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS, conform
+from smotext_core.texts import (
+    Alike,
+    add_to_index,
+    copied_words,
+    is_near,
+    near_duplicates,
+    vocabulary,
+    word_shingles,
+    words,
+)
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+REASONS = (
+    "too short",
+    "repetitive",
+    "not prose",
+    "made-up word",
+    "round trip below minimum",
+    "another label is likelier",
+    "label confidence below minimum",
+    "copies a real text",
+    "near duplicate of a real text",
+    "duplicate of a synthetic text",
+    "too like a synthetic text",
+    "another candidate was closer",
+    "more than wanted",
+)
+SURPLUS = REASONS[-2:]  # good texts that were not needed
+
+# Chosen on real text (clinical notes, newsgroup posts, Wikipedia, bank queries; 25 words to whole
+# documents): together they refuse at most 1 % of each, and 1.4 % of the openings of clinical notes,
+# which repeat one diagnosis under several headings.
+MAX_REPEATED_SHARE = 1 / 3  # of the words, inside 3-grams seen three times or more
+MIN_TYPE_TOKEN_RATIO = 0.4  # in each block of 50 words, since the ratio falls with length
+WORDS_PER_STUTTER = 50  # a word twice in a row, but "had had" and "that that"; short texts: none
+MIN_LETTER_SHARE = 0.5  # of the characters that are not white space
+
+
+def degenerate(texts: Sequence[str], *, min_words: int = 5) -> list[str | None]:
+    """Why a text is no usable prose: "too short", "repetitive", "not prose"; None if it is."""
+    return [_degenerate(text, min_words) for text in texts]
+
+
+def _degenerate(text: str, min_words: int) -> str | None:
+    tokens = words(text)
+    if len(tokens) < min_words:
+        return "too short"
+    triples = list(zip(tokens, tokens[1:], tokens[2:], strict=False))
+    times = Counter(triples)
+    repeated = {at + i for at, t in enumerate(triples) if times[t] >= 3 for i in range(3)}
+    stutters = sum(
+        a == b and len(a) > 1 and not a.isdigit() and a not in ("had", "that")
+        for a, b in pairwise(tokens)
+    )
+    blocks = (tokens[at : at + 50] for at in range(0, len(tokens), 50))
+    if (
+        len(repeated) >= MAX_REPEATED_SHARE * len(tokens)
+        or stutters * WORDS_PER_STUTTER > len(tokens)
+        or any(
+            len(set(block)) < MIN_TYPE_TOKEN_RATIO * len(block)
+            for block in blocks
+            if len(block) >= 12
+        )
+    ):
+        return "repetitive"
+    visible = "".join(text.split())
+    if sum(map(str.isalpha, visible)) < MIN_LETTER_SHARE * len(visible):
+        return "not prose"
+    return None
+
+
+def round_trip(cosines: npt.ArrayLike, *, minimum: float) -> Mask:
+    """Keep where the re-embedded text is as near its target vector as `minimum`; NaN is refused."""
+    return np.asarray(cosines, dtype=np.float32) >= np.float32(minimum)
+
+
+def near_duplicate_embeddings(
+    embeddings: Floats, real_embeddings: Floats, *, threshold: float = 0.98
+) -> Mask:
+    """True where the cosine to some real row is `threshold` or more, (n,)."""
+    return closest_cosine(embeddings, real_embeddings) >= np.float32(threshold)
+
+
+def accept(
+    candidates: pl.DataFrame,
+    candidate_embeddings: Floats,
+    *,
+    label: str,
+    run: str,
+    generator: str,
+    pairs: pl.DataFrame,
+    parent_embeddings: Mapping[str, Floats],
+    real_texts: Sequence[str],
+    real_embeddings: Floats,
+    classifier: Pipeline,
+    n_wanted: int,
+    min_round_trip: float = 0.3,
+    max_copied_words: int = 9,
+    near_duplicate: float = 0.8,
+    near_duplicate_cosine: float = 0.98,
+    min_words: int = 5,
+    check_label: bool = True,
+    min_label_confidence: float | None = None,
+    max_rouge_l: float | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Choose at most one text a sample and at most `n_wanted` samples of one label and run.
+
+    Candidates that pass every filter are taken closest first (round-trip cosine, then sample
+    number, then candidate number), each unless its sample has a text, a chosen text is near-equal
+    to it or too like it, or enough are chosen.
+
+    Args:
+        candidates: DECODED_TEXTS; a null text counts as an empty one.
+        candidate_embeddings: (m, d), the re-embedded candidates, row by row.
+        pairs: CLASS_PAIRS, with every sample of `candidates`.
+        parent_embeddings: vector of every parent by its text_id.
+        real_texts: all real texts, of every label and split.
+        real_embeddings: (n, d), of all real texts.
+        min_round_trip: `calibration` chooses one for a generator and a corpus.
+        check_label: whether the classifier may refuse: where another label is likelier, or, with
+            `min_label_confidence`, where it gives the label less than that.
+        max_copied_words: a run of this many words shared with a real text refuses the candidate.
+        max_rouge_l: a ROUGE-L of this or more with a chosen text refuses the candidate; None: none
+            does. `diversity.Alike` has the rule.
+
+    Returns:
+        SYNTHETIC_TEXTS and REJECTED_TEXTS; together they hold every candidate once.
+
+    Raises:
+        ValueError: rows do not line up, a candidate comes twice, a sample or a parent is unknown.
+    """
+    if len(candidate_embeddings) != candidates.height or n_wanted < 0:
+        raise ValueError(
+            f"accept needs one vector a candidate and n_wanted of 0 or more; got "
+            f"{len(candidate_embeddings)} vectors, {candidates.height} candidates, "
+            f"n_wanted {n_wanted}"
+        )
+    if candidates.select("sample_id", "candidate").is_duplicated().any():
+        raise ValueError("each (sample_id, candidate) must come once; some come twice: drop them")
+    lineage = pairs.select("sample_id", "number", "parent_ids", "weights")
+    frame = candidates.join(lineage, on="sample_id", how="left", maintain_order="left")
+    if frame["number"].null_count():
+        unknown = frame.filter(pl.col("number").is_null())["sample_id"].unique().sort()
+        raise ValueError(
+            f"every candidate's sample must be among the pairs; {len(unknown)} are not, "
+            f"the first is {unknown[0]!r}: decode the samples of these pairs again"
+        )
+    texts = frame["text"].fill_null("").to_list()
+    cosines = frame["round_trip_cosine"].cast(pl.Float32).to_numpy()
+    vectors = unit(candidate_embeddings) if len(texts) else np.zeros((0, 1), dtype=np.float32)
+    copied = copied_words(texts, real_texts)
+    near = near_duplicates(texts, real_texts, threshold=near_duplicate)
+    if len(texts):
+        near |= near_duplicate_embeddings(vectors, real_embeddings, threshold=near_duplicate_cosine)
+    reasons = degenerate(texts, min_words=min_words)
+    confidence = label_confidence(classifier, vectors, label)
+    refusals = [
+        (_made_up(frame["unknown_words"], real_texts), "made-up word"),
+        (~round_trip(cosines, minimum=min_round_trip), "round trip below minimum"),
+        *_off_label(confidence, classifier, vectors, label, check_label, min_label_confidence),
+        (copied >= max_copied_words, "copies a real text"),
+        (near, "near duplicate of a real text"),
+    ]
+    for refused, reason in refusals:
+        reasons = [
+            old or (reason if now else None) for old, now in zip(reasons, refused, strict=True)
+        ]
+    frame = frame.with_columns(
+        pl.lit(run).alias("run"),
+        pl.lit(label).alias("label"),
+        pl.lit(generator).alias("generator"),
+        pl.Series("parent_cosine", _parent_cosines(frame, vectors, parent_embeddings)),
+        pl.Series("label_confidence", confidence),
+        pl.Series("copied_words", copied),
+        pl.Series("reason", reasons, dtype=pl.String),
+    )
+    frame = _choose(frame, n_wanted, near_duplicate, max_rouge_l).sort("sample_id", "candidate")
+    return (
+        conform(frame.filter(pl.col("reason").is_null()), SYNTHETIC_TEXTS),
+        conform(frame.filter(pl.col("reason").is_not_null()), REJECTED_TEXTS),
+    )
+
+
+def _off_label(
+    confidence: Floats,
+    classifier: Pipeline,
+    vectors: Floats,
+    label: str,
+    check_label: bool,
+    minimum: float | None,
+) -> list[tuple[Mask, str]]:
+    if not check_label:
+        return []
+    if minimum is None:
+        return [(~label_agrees(classifier, vectors, label), "another label is likelier")]
+    return [(confidence < np.float32(minimum), "label confidence below minimum")]
+
+
+def _made_up(unknown: pl.Series, real_texts: Sequence[str]) -> Mask:
+    """Where a text has a word that neither its decoder nor the corpus knows, (m,)."""
+    if not unknown.list.len().sum():
+        return np.zeros(len(unknown), dtype=np.bool_)
+    known = pl.Series(vocabulary(real_texts), dtype=pl.String)
+    stray = unknown.list.set_difference(pl.Series([known])).list.len() > 0
+    return stray.fill_null(False).to_numpy()
+
+
+def _parent_cosines(
+    frame: pl.DataFrame, vectors: Floats, parent_embeddings: Mapping[str, Floats]
+) -> Floats:
+    needed = frame["parent_ids"].explode(empty_as_null=False, keep_nulls=False).unique().sort()
+    missing = [text_id for text_id in needed if text_id not in parent_embeddings]
+    if missing:
+        raise ValueError(
+            f"every parent needs its vector; {len(missing)} have none, the first is {missing[0]!r}"
+        )
+    return np.array(
+        [
+            (unit([parent_embeddings[text_id] for text_id in parents]) @ vector).max()
+            for parents, vector in zip(frame["parent_ids"].to_list(), vectors, strict=True)
+        ],
+        dtype=np.float32,
+    )
+
+
+def _choose(
+    frame: pl.DataFrame, n_wanted: int, near_duplicate: float, max_rouge_l: float | None
+) -> pl.DataFrame:
+    """Give each passing row that is not chosen its reason; the closest come first."""
+    frame = frame.sort("round_trip_cosine", "number", "candidate", descending=[True, False, False])
+    texts = frame["text"].fill_null("").to_list()
+    shingles = word_shingles(texts)
+    alike = None if max_rouge_l is None else Alike(texts, threshold=max_rouge_l)
+    index: dict[int, list[int]] = defaultdict(list)
+    served: set[str] = set()
+    reasons = frame["reason"].to_list()
+    for row, (sample_id, reason) in enumerate(zip(frame["sample_id"], reasons, strict=True)):
+        if reason is not None:
+            continue
+        if sample_id in served:
+            reasons[row] = "another candidate was closer"
+        elif is_near(row, shingles, index, near_duplicate):
+            reasons[row] = "duplicate of a synthetic text"
+        elif alike and alike.repeats(row):
+            reasons[row] = "too like a synthetic text"
+        elif len(served) == n_wanted:
+            reasons[row] = "more than wanted"
+        else:
+            served.add(sample_id)
+            if alike:
+                alike.add(row)
+            add_to_index(row, shingles, index, near_duplicate)
+    return frame.with_columns(pl.Series("reason", reasons, dtype=pl.String))
+
+
+def shortfall(wanted: int, accepted: pl.DataFrame, rejected: pl.DataFrame) -> str | None:
+    """What is missing and why, in one line; None if `wanted` texts were accepted."""
+    if accepted.height >= wanted:
+        return None
+    found = f"{accepted.height} of {wanted} wanted"
+    times = Counter(reason for reason in rejected["reason"] if reason not in SURPLUS)
+    if not times:
+        return f"{found}; no candidate was refused: decode more samples"
+    most = max(REASONS, key=lambda reason: times[reason])  # the earlier filter where counts tie
+    return f"{found}; most refused for: {most} ({times[most]})"

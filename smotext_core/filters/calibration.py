@@ -1,0 +1,180 @@
+"""Thresholds of the filters, chosen on real texts that the judged part did not see.
+
+A fixed number means something else for each generator and corpus. Here real texts say what passes:
+a threshold lets through all but a small share of those that belong, and its table says how many
+of those that do not belong would pass as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from smotext_core.filters.label_classifier import Floats, fit_label_classifier, label_confidence
+from smotext_core.neighbors import unit
+from smotext_core.schemas import CALIBRATION
+from smotext_core.xrag import Candidates
+
+# One up where the same texts give other figures: recorded ones are then made anew.
+ROUND_TRIP_RULE, LABEL_RULE = 1, 1
+ROUND_TRIP_REFUSED = 0.05  # share of held-out texts whose closest decoding is refused
+LABEL_REFUSED = 0.10  # share of a label's own texts; a rare label's rows tell no finer
+OTHERS_PASSING = 0.05  # share of the texts of other labels that may pass for the label
+MIN_ROUND_TRIP_ROWS = 20  # fewer do not tell a 5 % quantile
+MIN_LABEL_ROWS = 10  # fewer do not tell a 10 % quantile
+FOLDS = 5
+
+
+def calibration_texts(texts: pl.DataFrame, *, n: int) -> pl.DataFrame:
+    """At most `n` held-out rows of LABELLED_TEXTS, labels in turn, so that rare ones count too.
+
+    Within a label they are taken by content hash, which is as good as at random and does not
+    depend on the order of the corpus.
+    """
+    return (
+        texts.filter(pl.col("split") != "train")
+        .sort("content_hash", "text_id")
+        .with_columns(pl.int_range(pl.len()).over("label").alias("turn"))
+        .sort("turn", "label")
+        .drop("turn")
+        .head(n)
+    )
+
+
+def calibrate_round_trip(
+    found: Candidates, vectors: Floats, documents: Sequence[str], labels: Sequence[str]
+) -> pl.DataFrame:
+    """The least round-trip cosine, from real texts decoded from their own vectors (λ of 0 or 1).
+
+    The threshold is the 5 % quantile of the closest candidate's cosine. Others are the same
+    candidates against the vectors of texts with another label; texts of one document do not count.
+
+    Args:
+        found: candidates of n held-out texts.
+        vectors: (n, d), those texts' own.
+
+    Returns:
+        One row of CALIBRATION, without a threshold where n < MIN_ROUND_TRIP_ROWS.
+
+    Raises:
+        ValueError: the rows do not line up.
+    """
+    n = len(found.cosines)
+    if not n == len(vectors) == len(documents) == len(labels):
+        raise ValueError(
+            f"one vector, document and label a decoded text are needed; got {n} texts, "
+            f"{len(vectors)} vectors, {len(documents)} documents, {len(labels)} labels"
+        )
+    if n < MIN_ROUND_TRIP_ROWS:
+        return _row("round_trip_cosine", None, None, np.zeros(n), np.zeros(0))
+    own = found.cosines[:, 0].astype(np.float64)
+    across = (unit(found.embeddings[:, 0]) @ unit(vectors).T).astype(np.float64)
+    strangers = _differ(documents) & _differ(labels)
+    return _row(
+        "round_trip_cosine",
+        None,
+        _down(np.quantile(own, ROUND_TRIP_REFUSED)),
+        own,
+        across[strangers],
+    )
+
+
+def calibrate_labels(
+    embeddings: Floats, labels: Sequence[str], documents: Sequence[str], *, seed: int
+) -> pl.DataFrame:
+    """The least confidence of each label, from real train texts the classifier did not see.
+
+    Five-fold cross-validation by document. A label's threshold is the highest of the 10 % quantile
+    of its own texts, the 95 % quantile of the others' and the share of one label among all: nine
+    in ten of its texts pass, unless more than one in twenty of the others would, or a classifier
+    that knows nothing would be surer. Of a rare label among thousands of texts both quantiles are
+    near zero; texts that are plainly of another label must not pass for it.
+
+    Args:
+        embeddings: (n, d), of train texts of every label.
+
+    Returns:
+        CALIBRATION, a row a label in sorted order; without a threshold where a label has fewer
+        than MIN_LABEL_ROWS rows or FOLDS documents, or the others have so few.
+
+    Raises:
+        ValueError: the lengths differ, or there are fewer than two labels.
+    """
+    if not len(embeddings) == len(labels) == len(documents):
+        raise ValueError(
+            f"one label and document a row are needed; got {len(embeddings)} rows, "
+            f"{len(labels)} labels, {len(documents)} documents"
+        )
+    names = np.asarray(labels, dtype=np.str_)
+    folds = _folds(labels, documents)
+    known = sorted(set(labels))
+    confidence = np.full((len(names), len(known)), np.nan, dtype=np.float32)
+    for fold in range(FOLDS):
+        judged = folds == fold
+        if not judged.any():
+            continue
+        classifier = fit_label_classifier(embeddings[~judged], names[~judged].tolist(), seed=seed)
+        for column, label in enumerate(known):
+            confidence[judged, column] = label_confidence(classifier, embeddings[judged], label)
+    rows = []
+    for column, label in enumerate(known):
+        scores = confidence[:, column].astype(np.float64)
+        own = scores[(names == label) & (folds >= 0)]
+        others = scores[(names != label) & (folds >= 0)]
+        few = min(len(own), len(others)) < MIN_LABEL_ROWS
+        if few or len({d for d, at in zip(documents, labels, strict=True) if at == label}) < FOLDS:
+            rows.append(_row("label_confidence", label, None, own, others))
+            continue
+        threshold = max(
+            np.quantile(own, LABEL_REFUSED),
+            np.quantile(others, 1 - OTHERS_PASSING),
+            1 / len(known),
+        )
+        rows.append(_row("label_confidence", label, _down(threshold), own, others))
+    return pl.concat(rows)
+
+
+def threshold_of(calibration: pl.DataFrame, label: str | None = None) -> float | None:
+    """The threshold for `label`, or the one of all labels; None where there is none."""
+    found = calibration.filter(pl.col("label").eq_missing(pl.lit(label, dtype=pl.String)))
+    threshold: float | None = found["threshold"][0] if found.height else None
+    return threshold
+
+
+def _folds(labels: Sequence[str], documents: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Each row's fold, (n,): a label's documents in turn; -1 where a label has one document."""
+    ranked = pl.DataFrame({"label": labels, "document": documents}).select(
+        pl.col("document").rank("dense").over("label").cast(pl.Int64) - 1,
+        pl.col("document").n_unique().over("label").alias("n"),
+    )
+    folds = ranked["document"].to_numpy() % FOLDS
+    return np.where(ranked["n"].to_numpy() > 1, folds, -1)
+
+
+def _differ(names: Sequence[str]) -> npt.NDArray[np.bool_]:
+    of = np.asarray(names, dtype=np.str_)
+    return np.asarray(of[:, None] != of[None, :])
+
+
+def _down(threshold: float) -> float:
+    """To three digits, so that the last bits of another processor do not move it."""
+    return float(np.floor(threshold * 1000) / 1000)
+
+
+def _row(
+    measure: str,
+    label: str | None,
+    threshold: float | None,
+    own: npt.NDArray[np.float64],
+    others: npt.NDArray[np.float64],
+) -> pl.DataFrame:
+    def share(scores: npt.NDArray[np.float64]) -> float | None:
+        if threshold is None or not len(scores):
+            return None
+        return float((scores >= threshold).mean())
+
+    row = (measure, label, threshold, share(own), share(others), len(own), len(others))
+    return pl.DataFrame([row], schema=CALIBRATION, orient="row")

@@ -1,0 +1,71 @@
+"""The leakage measures for any table of synthetic texts, whoever made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from smotext_core.privacy.attacks import audit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def audit_table(
+    synthetic: pl.DataFrame,
+    train: pl.DataFrame,
+    holdout: pl.DataFrame,
+    *,
+    encode: Callable[[Sequence[str]], NDArray[np.float32]],
+    name: str = "",
+    seed: int = 0,
+) -> pl.DataFrame:
+    """PRIVACY_AUDIT of the whole table, then of each of its labels where there are several.
+
+    Rows are compared as they are, and only those of labels that the synthetic texts have: the
+    encoder reads the beginning of a long one.
+
+    Args:
+        synthetic, train, holdout: columns text and label. `holdout` are texts of the same kind as
+            `train` that nothing was made from; without rows only copies are judged.
+        encode: texts to vectors (n, d).
+        name: of the table, in the column `run`.
+
+    Raises:
+        ValueError: no synthetic text, or labels that `train` does not have.
+    """
+    labels = synthetic["label"].unique().sort().to_list()
+    if not labels:
+        raise ValueError("an audit needs a synthetic text or more; the table has none")
+    if strange := sorted(set(labels) - set(train["label"])):
+        raise ValueError(
+            f"the synthetic texts have labels that the corpus does not have, {strange}: give the "
+            "corpus that they were made from"
+        )
+    sides = []
+    for frame in (synthetic, train, holdout):
+        own = frame.filter(pl.col("label").is_in(labels))
+        sides.append(
+            (own["label"].to_numpy(), own["text"].to_list(), encode(own["text"].to_list()))
+        )
+
+    def measured(label: str | None) -> pl.DataFrame:
+        rows = [np.flatnonzero((of == label) | (label is None)) for of, _, _ in sides]
+        texts = [[side[1][row] for row in at] for side, at in zip(sides, rows, strict=True)]
+        vectors = [side[2][at] for side, at in zip(sides, rows, strict=True)]
+        return audit(
+            run=name,
+            label=label,
+            synthetic_texts=texts[0],
+            train_texts=texts[1],
+            holdout_texts=texts[2],
+            synthetic=vectors[0],
+            train=vectors[1],
+            holdout=vectors[2],
+            seed=seed,
+        )
+
+    return pl.concat(map(measured, [None, *(labels if len(labels) > 1 else [])]))

@@ -1,0 +1,45 @@
+"""Texts as they come: read, cleaned, cut into passages, compared word by word.
+
+No vectors and no models: what needs an embedding belongs to `neighbors` or later.
+"""
+
+from smotext_core.texts.containers import checked_groups, checked_labels, checked_texts, resampled
+from smotext_core.texts.corpora import read_corpus, strip_newsgroup
+from smotext_core.texts.diversity import MAX_TEXTS, Alike, diversity
+from smotext_core.texts.overlap import (
+    add_to_index,
+    copied_words,
+    duplicates_within,
+    is_near,
+    near_duplicates,
+    word_shingles,
+    words,
+)
+from smotext_core.texts.passages import content, is_prose, label_texts, passages, sentences
+from smotext_core.texts.vocabulary import unknown_words, vocabulary
+
+__all__ = [
+    "MAX_TEXTS",
+    "Alike",
+    "add_to_index",
+    "checked_groups",
+    "checked_labels",
+    "checked_texts",
+    "content",
+    "copied_words",
+    "diversity",
+    "duplicates_within",
+    "is_near",
+    "is_prose",
+    "label_texts",
+    "near_duplicates",
+    "passages",
+    "read_corpus",
+    "resampled",
+    "sentences",
+    "strip_newsgroup",
+    "unknown_words",
+    "vocabulary",
+    "word_shingles",
+    "words",
+]

@@ -1,0 +1,77 @@
+"""Decode samples until each has a text that nobody wrote before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smotext_core.streams import sample_seeds
+from smotext_core.texts import words
+from smotext_core.xrag.search import Candidates
+
+BATCH = 64  # samples decoded at a time
+
+
+class TextGenerator(Protocol):
+    """What `SMOTExT` needs of a generator; `smotext_core.xrag.load_generator` gives one."""
+
+    @property
+    def normalized(self) -> bool: ...
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+    def decode_candidates(
+        self, vectors: NDArray[np.float32], *, seeds: Sequence[int], n_candidates: int
+    ) -> Candidates: ...
+
+
+def decode_new(
+    vectors: NDArray[np.float32],
+    generator: TextGenerator,
+    taken: set[str],
+    *,
+    label: str,
+    seed: int,
+    n_candidates: int,
+    max_attempts: int,
+    advance: Callable[[int], None],
+) -> dict[int, tuple[str, float, NDArray[np.float32]]]:
+    """Text, cosine and the text's vector of each sample that got one, by number.
+
+    Of a sample's candidates the first with words that are not in `taken`, which they join; where
+    there is none, it is decoded again from another seed, `max_attempts` times in all.
+
+    Args:
+        vectors: (n, d), of the samples 0 to n - 1 of the class `label`.
+        taken: texts as `words_of` gives them.
+        advance: called with the number of samples just done.
+    """
+    found: dict[int, tuple[str, float, NDArray[np.float32]]] = {}
+    waiting = list(range(len(vectors)))
+    for attempt in range(max_attempts):
+        for start in range(0, len(waiting), BATCH):
+            numbers = waiting[start : start + BATCH]
+            before = len(found)
+            decoded = generator.decode_candidates(
+                vectors[numbers],
+                seeds=sample_seeds(numbers, seed=seed, label=label, draw=attempt).tolist(),
+                n_candidates=n_candidates,
+            )
+            for number, texts, cosines, embeddings in zip(numbers, *decoded, strict=True):
+                for text, cosine, embedding in zip(texts, cosines, embeddings, strict=True):
+                    content = words_of(text)
+                    if content and content not in taken:
+                        taken.add(content)
+                        found[number] = (text, float(cosine), embedding)
+                        break
+            advance(len(found) - before)
+        waiting = [number for number in waiting if number not in found]
+    return found
+
+
+def words_of(text: str) -> str:
+    """Its words alone: texts that differ in case and punctuation are one."""
+    return " ".join(words(text))

@@ -1,0 +1,153 @@
+"""Thresholds of the filters come from held-out texts, unless the configuration gives numbers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from smotext_core.schemas import CALIBRATION
+from smotext_core.texts.diversity import rouge_l
+from smotext_core.texts.overlap import words
+from tests.assets.conftest import Calls, Home, write_corpus
+from tests.fakes import fake_corpus
+
+AT = {"label": "medicine", "run": "r1"}
+CALIBRATIONS: list[tuple[str, dict[str, str]]] = [("calibration", AT), ("label_calibration", {})]
+
+
+@pytest.fixture
+def larger(tmp_path: Path) -> Path:
+    """A corpus with held-out texts enough to tell a quantile."""
+    texts, labels = fake_corpus({"astronomy": 80, "cooking": 40, "medicine": 20}, seed=5)
+    return write_corpus(tmp_path / "larger.csv", list(zip(texts, labels, strict=True)))
+
+
+def choose_again(home: Home, corpus: Path, **config: Any) -> pl.DataFrame:
+    result = home.materialize(
+        corpus,
+        ["synthetic_texts"],
+        partition_key="medicine|r1",
+        run_config={"ops": {"synthetic_texts": {"config": config}}},
+    )
+    assert result.success
+    return home.store.read("rejected_texts", AT)
+
+
+def test_thresholds_are_measured_once_a_run_and_held_to(home: Home, larger: Path) -> None:
+    assert home.main("run", str(larger), "--run", "r1") == 0
+    round_trip = home.store.read("calibration", AT)
+    assert round_trip.schema == CALIBRATION
+    assert round_trip["n_own"].to_list() == [42]  # three in ten of 140
+    (least,) = round_trip["threshold"]
+    assert 0.3 < least < 1
+    assert 0.9 < round_trip["own_passing"][0] < 1
+    confidence = home.store.read("label_calibration").filter(pl.col("label") == "medicine")
+    made = home.store.read("synthetic_texts", AT)
+    assert made.height
+    assert made["round_trip_cosine"].min() >= np.float32(least)
+    assert made["label_confidence"].min() >= np.float32(confidence["threshold"][0])
+
+    files, Calls.encoded, Calls.decoded = home.files(), [], 0
+    assert home.main("run", str(larger), "--run", "r1") == 0
+    assert home.files() == files
+    assert Calls.decoded == 0
+
+
+def test_numbers_of_the_configuration_win(home: Home, larger: Path) -> None:
+    assert home.main("run", str(larger), "--run", "r1") == 0
+    reasons = choose_again(home, larger, min_round_trip=2.0)["reason"].unique().to_list()
+    assert "round trip below minimum" in reasons
+    assert home.store.read("synthetic_texts", AT).is_empty()
+    reasons = choose_again(home, larger, min_round_trip=-1.0, min_label_confidence=1.1)["reason"]
+    assert "round trip below minimum" not in reasons
+    assert "label confidence below minimum" in reasons
+    assert home.store.read("synthetic_texts", AT).is_empty()
+
+
+def test_too_few_held_out_texts_leave_the_fixed_thresholds(finished: Home) -> None:
+    assert finished.store.read("calibration", AT).is_empty()
+    confidence = finished.store.read("label_calibration")
+    assert confidence.filter(pl.col("label") == "medicine")["threshold"].to_list() == [None]
+    made = finished.store.read("synthetic_texts", AT)
+    assert made["round_trip_cosine"].min() >= np.float32(0.3)
+
+
+def test_labels_that_join_a_run_share_the_measuring(home: Home, larger: Path) -> None:
+    given = ("run", str(larger), "--run", "r1", "--labels")
+    assert home.main(*given, "medicine") == 0
+    before = home.store.manifest("calibration", AT)
+    assert before is not None
+    Calls.decoded = 0
+    assert home.main(*given, "cooking") == 0
+    wanted = home.store.read("interpolated_vectors", {"label": "cooking", "run": "r1"}).height
+    assert Calls.decoded == wanted  # the 42 held-out texts were not decoded again
+    joined = home.store.manifest("calibration", {"label": "cooking", "run": "r1"})
+    assert joined is not None
+    assert joined.metadata == before.metadata
+    assert joined.sha256 == before.sha256
+    # Decoded in another way, its threshold is its own, and that of the first label stays.
+    made = home.store.manifest("synthetic_texts", AT)
+    assert home.main(*given, "cooking", "--candidates", "3") == 0
+    other = home.store.manifest("calibration", {"label": "cooking", "run": "r1"})
+    assert other is not None
+    assert other.metadata["made_from"] == {**before.metadata["made_from"], "n_candidates": 3}
+    assert home.store.manifest("calibration", AT) == before
+    assert choose_again(home, larger).height
+    assert home.store.manifest("synthetic_texts", AT) == made
+
+
+def test_a_changed_rule_measures_again(
+    home: Home, larger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("run", str(larger), "--run", "r1", "--labels", "medicine")
+    assert home.main(*given) == 0
+    old = {name: home.store.manifest(name, at) for name, at in CALIBRATIONS}
+
+    def stricter(*_: object, **__: object) -> pl.DataFrame:
+        row = ("round_trip_cosine", None, 0.99, 0.1, 0.0, 42, 100)
+        return pl.DataFrame([row], schema=CALIBRATION, orient="row")
+
+    monkeypatch.setattr("smotext_assets.stages.decoding.calibrate_round_trip", stricter)
+    assert home.main(*given) == 0
+    assert {name: home.store.manifest(name, at) for name, at in CALIBRATIONS} == old
+    monkeypatch.setattr("smotext_assets.stages.decoding.ROUND_TRIP_RULE", 9)
+    monkeypatch.setattr("smotext_assets.stages.synthetic.LABEL_RULE", 9)
+    assert home.main(*given) == 0
+    for name, at in CALIBRATIONS:
+        new, before = home.store.manifest(name, at), old[name]
+        assert new is not None
+        assert before is not None
+        assert new.metadata["made_from"] == {**before.metadata["made_from"], "rule": 9}
+    assert home.store.read("calibration", AT)["threshold"].to_list() == [0.99]
+    assert "round trip below minimum" in home.store.read("rejected_texts", AT)["reason"]
+    assert (home.store.read("synthetic_texts", AT)["round_trip_cosine"] >= 0.98).all()
+
+
+def test_a_calibration_of_the_whole_run_still_counts(home: Home, larger: Path) -> None:
+    """As stores of before have it."""
+    assert home.main("run", str(larger), "--run", "r1", "--labels", "medicine") == 0
+    home.store.write("calibration", home.store.read("calibration", AT), {"run": "r1"})
+    home.store.delete("calibration", AT)
+    made = home.store.manifest("synthetic_texts", AT)
+    assert choose_again(home, larger).height
+    assert home.store.manifest("synthetic_texts", AT) == made
+
+
+def test_texts_that_repeat_others_are_refused_where_asked(home: Home, larger: Path) -> None:
+    given = ("run", str(larger), "--run", "r1", "--labels", "medicine")
+    assert home.main(*given) == 0
+    made = home.store.read("synthetic_texts", AT)
+    reason = "too like a synthetic text"
+    assert reason not in home.store.read("rejected_texts", AT)["reason"]
+    assert home.main(*given, "--max-rouge-l", "0.2") == 0
+    assert reason in home.store.read("rejected_texts", AT)["reason"]
+    told = [words(text) for text in home.store.read("synthetic_texts", AT)["text"]]
+    alike = [rouge_l(a, b) for place, a in enumerate(told) for b in told[:place]]
+    assert max(alike, default=0) < 0.2
+    files = home.files()
+    assert home.main(*given) == 0  # as it was made, until it is said otherwise
+    assert home.files() == files
+    assert home.main(*given, "--max-rouge-l", "1") == 0
+    assert home.store.read("synthetic_texts", AT).equals(made)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from smotext_core.filters import calibration
+from smotext_core.schemas import CALIBRATION
+from smotext_core.xrag.search import Candidates
+from tests.fakes import FakeGenerator, fake_corpus
+
+
+def labelled(n: int, *, rare: int) -> pl.DataFrame:
+    rows = [(f"{i:03}", f"h{i * 7 % (n + rare):03}", "big") for i in range(n)]
+    rows += [(f"{i:03}", f"h{i * 7 % (n + rare):03}", "rare") for i in range(n, n + rare)]
+    frame = pl.DataFrame(rows, schema=["text_id", "content_hash", "label"], orient="row")
+    return frame.with_columns(pl.lit("holdout").alias("split"))
+
+
+def test_calibration_texts_take_labels_in_turn_and_no_train_text() -> None:
+    texts = labelled(40, rare=4)
+    train = texts.with_columns(pl.lit("train").alias("split"), pl.lit("a").alias("content_hash"))
+    chosen = calibration.calibration_texts(pl.concat([train, texts]), n=10)
+    assert chosen["split"].unique().to_list() == ["holdout"]
+    assert chosen["label"].to_list() == ["big", "rare"] * 4 + ["big"] * 2
+    shuffled = calibration.calibration_texts(texts.sample(fraction=1, shuffle=True, seed=1), n=10)
+    assert shuffled.equals(chosen)
+    assert calibration.calibration_texts(texts, n=0).is_empty()
+
+
+def decoded(n: int, cosines: np.ndarray) -> tuple[Candidates, np.ndarray]:
+    """Candidates at the given cosine to their vectors, which are orthogonal."""
+    vectors = np.eye(n, 2 * n, dtype=np.float32)
+    beside = np.eye(n, 2 * n, k=n, dtype=np.float32)
+    rows = cosines[:, None] * vectors + np.sqrt(1 - cosines[:, None] ** 2) * beside
+    texts = [["a text"]] * n
+    return Candidates(texts, cosines[:, None].astype(np.float32), rows[:, None]), vectors
+
+
+def test_calibrate_round_trip_refuses_one_in_twenty() -> None:
+    cosines = np.linspace(0.4005, 0.8005, 41)  # the 5 % quantile is the third
+    found, vectors = decoded(41, cosines)
+    documents, labels = [str(i) for i in range(41)], ["a", *["b"] * 40]
+    frame = calibration.calibrate_round_trip(found, vectors, documents, labels)
+    assert frame.schema == CALIBRATION
+    assert frame.row(0) == ("round_trip_cosine", None, 0.42, 39 / 41, 0.0, 41, 80)
+    assert calibration.threshold_of(frame) == 0.42
+
+
+def test_calibrate_round_trip_tells_how_many_strangers_pass() -> None:
+    found, _ = decoded(20, np.full(20, 0.5))
+    same = np.tile(np.eye(1, 40, dtype=np.float32), (20, 1))  # a generator that ignores its vector
+    alike = found._replace(embeddings=same[:, None])
+    documents, labels = [str(i) for i in range(20)], ["a", "b"] * 10
+    row = calibration.calibrate_round_trip(alike, same, documents, labels).row(0, named=True)
+    assert (row["own_passing"], row["others_passing"], row["n_others"]) == (1.0, 1.0, 200)
+    alone = calibration.calibrate_round_trip(alike, same, documents, ["a"] * 20)
+    assert alone.row(0, named=True)["others_passing"] is None
+    one = calibration.calibrate_round_trip(alike, same, ["d"] * 20, labels)
+    assert one.row(0, named=True)["n_others"] == 0
+
+
+def test_calibrate_round_trip_needs_rows() -> None:
+    found, vectors = decoded(19, np.full(19, 0.5))
+    names = [str(i) for i in range(19)]
+    assert calibration.threshold_of(
+        calibration.calibrate_round_trip(found, vectors, names, names)
+    ) is None  # fmt: skip
+    with pytest.raises(ValueError, match="19 texts, 19 vectors, 18 documents"):
+        calibration.calibrate_round_trip(found, vectors, names[1:], names)
+
+
+def topics(seed: int = 0) -> tuple[np.ndarray, list[str], list[str]]:
+    counts = {"astronomy": 120, "cooking": 40, "medicine": 20, "banking": 4}
+    texts, labels = fake_corpus(counts, seed=seed)
+    return FakeGenerator().encode(texts), labels, [f"d{i:03}" for i in range(len(texts))]
+
+
+def test_calibrate_labels_passes_nine_in_ten_and_few_others() -> None:
+    frame = calibration.calibrate_labels(*topics(), seed=0)
+    assert frame["label"].to_list() == ["astronomy", "banking", "cooking", "medicine"]
+    assert frame["n_own"].to_list() == [120, 4, 40, 20]
+    assert frame["threshold"].is_null().to_list() == [False, True, False, False]  # four are too few
+    told = frame.drop_nulls("threshold")
+    assert (told["others_passing"] <= 0.06).all()  # 5 %, and the row that is the quantile
+    assert (told["own_passing"] >= 0.85).all()
+    assert frame.equals(calibration.calibrate_labels(*topics(), seed=0))
+    assert calibration.threshold_of(frame, "banking") is None
+    assert calibration.threshold_of(frame, "no such label") is None
+
+
+def test_calibrate_labels_judges_texts_the_classifier_did_not_see() -> None:
+    """Labels drawn at random: nobody can tell them, and a classifier that saw them could."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(120, 64)).astype(np.float32)
+    labels = ["a", "b"] * 60
+    row = calibration.calibrate_labels(rows, labels, [str(i) for i in range(120)], seed=0)
+    assert (row["own_passing"] < 0.2).all()
+    # Passages of one document are judged together: copies under one id give nothing away.
+    twice = np.concatenate([rows, rows])
+    ids = [str(i) for i in range(120)] * 2
+    copies = calibration.calibrate_labels(twice, labels * 2, ids, seed=0)
+    assert (copies["own_passing"] < 0.2).all()
+
+
+def test_calibrate_labels_asks_for_more_than_knowing_nothing() -> None:
+    """One in seven of a rare label's texts lies among another label's: both quantiles are low."""
+    rng = np.random.default_rng(0)
+    axes = [0] * 600 + [1] * 600 + [2] * 36 + [1] * 6
+    rows = np.eye(4, dtype=np.float32)[axes] + 0.02 * rng.normal(size=(1242, 4)).astype(np.float32)
+    labels = ["a"] * 600 + ["b"] * 600 + ["rare"] * 42
+    documents = [str(i) for i in rng.permutation(1242)]
+    frame = calibration.calibrate_labels(rows, labels, documents, seed=0)
+    rare = frame.row(2, named=True)
+    assert rare["threshold"] == 0.333
+    assert rare["own_passing"] == pytest.approx(36 / 42)
+    assert rare["others_passing"] == 0
+
+
+def test_calibrate_labels_keeps_lone_documents_in_training() -> None:
+    rows, labels, _ = topics()
+    two = [label if label == "astronomy" else "rest" for label in labels]
+    documents = ["one" if label == "rest" else f"d{i}" for i, label in enumerate(two)]
+    frame = calibration.calibrate_labels(rows, two, documents, seed=0)
+    assert frame["n_own"].to_list() == [120, 0]
+    assert frame["threshold"].null_count() == 2
+    with pytest.raises(ValueError, match="184 rows, 183 labels"):
+        calibration.calibrate_labels(rows, labels[1:], documents, seed=0)

@@ -1,0 +1,371 @@
+import os
+import random
+import re
+import string
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from smotext_core.schemas import LABELLED_TEXTS, RAW_CORPUS, REJECTED_CORPUS
+from smotext_core.texts.corpora import read_corpus
+from smotext_core.texts.passages import is_prose, label_slugs, label_texts, passages, sentences
+
+
+def corpus(rows):
+    """Build a raw frame from (text, label) rows, with the row's number as document id."""
+    named = [(str(i), text, label) for i, (text, label) in enumerate(rows)]
+    return pl.DataFrame(named, schema=RAW_CORPUS, orient="row")
+
+
+def distinct(label, n):
+    """Make n distinct texts of a label."""
+    return [(f"Text {label} {chr(97 + i // 26)}{chr(97 + i % 26)}x.", label) for i in range(n)]
+
+
+def reasons(rejected):
+    return dict(zip(rejected["document_id"], rejected["reason"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One here. Two there! Three? Four", ["One here.", "Two there!", "Three?", "Four"]),
+        ("Seen by Dr. Smith today. He is well.", ["Seen by Dr. Smith today.", "He is well."]),
+        (
+            "Fruit, e.g. Apples, is in. It is 3.5 kg.",
+            ["Fruit, e.g. Apples, is in.", "It is 3.5 kg."],
+        ),
+        (
+            "The U.S. Senate met. So did J. R. Ewing.",
+            ["The U.S. Senate met.", "So did J. R. Ewing."],
+        ),
+        ("He left the U.S. The rest stayed.", ["He left the U.S.", "The rest stayed."]),
+        ("At 5 p.m. we ate. Then we left.", ["At 5 p.m. we ate.", "Then we left."]),
+        (
+            "See Fig. 3 first. He said no. Five left.",
+            ["See Fig. 3 first.", "He said no.", "Five left."],
+        ),
+        (
+            '"Come in." "No!" he said. (Why not?) Wait...',
+            ['"Come in."', '"No!" he said.', "(Why not?)", "Wait..."],
+        ),
+        ("It went on ... for days. Yes.", ["It went on ... for days.", "Yes."]),
+        ("No full stop\n \nNew paragraph", ["No full stop", "New paragraph"]),
+        ("wrapped\nline\r\nhere", ["wrapped line here"]),
+        (
+            "List:\n1. First item\n2. Second item\n- third",
+            ["List:", "1. First item", "2. Second item", "- third"],
+        ),
+        ("Above\n-----\nBelow", ["Above", "Below"]),
+        (
+            "PLAN:, Rest and fluids.,2. Return in May.,DIET: , ,Soft.",
+            ["PLAN: Rest and fluids.", "2. Return in May.", "DIET: Soft."],
+        ),
+        ("Acme Inc., Boston, made it.", ["Acme Inc., Boston, made it."]),
+        ("", []),
+        ("\n \t\n", []),
+    ],
+)
+def test_sentences_ends(text, expected):
+    assert sentences(text) == expected
+
+
+def test_sentences_takes_time_linear_in_length():
+    start = time.perf_counter()
+    for piece in (".", ": ", ":,", "a.\n", '"', "\n", " ,", "1. ", "é"):
+        found = "".join(sentences(piece * 100_000))
+        assert sum(map(str.isalnum, found)) == 100_000 * sum(map(str.isalnum, piece))
+    assert time.perf_counter() - start < 20  # quadratic time would be hours
+
+
+def test_passages_packs_whole_sentences():
+    text = "One two three. Four five. Six seven eight nine. Ten."
+
+    assert passages(text, max_words=5) == [
+        "One two three. Four five.",
+        "Six seven eight nine. Ten.",
+    ]
+
+
+def test_passages_cuts_a_long_sentence_evenly():
+    text = " ".join(string.ascii_lowercase[:11])
+
+    assert passages(text, max_words=5) == ["a b c d", "e f g h", "i j k"]
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        passages(text, max_words=0)
+
+
+@given(st.text(alphabet="ab. \n\"'A1,-(", max_size=200), st.integers(1, 12))
+def test_passages_keeps_every_letter_in_order(text, max_words):
+    found = passages(text, max_words=max_words)
+
+    assert all(1 <= len(passage.split(" ")) <= max_words for passage in found)
+    assert all(passage == " ".join(passage.split()) for passage in found)
+    letters = re.sub("[^A-Za-z0-9]", "", text)
+    assert re.sub("[^A-Za-z0-9]", "", "".join(found)) == letters
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Blood pressure was 120/80 today.", True),
+        ("नमस्ते दुनिया, यह हिंदी है।", True),
+        ("日本語の文章です。", True),
+        ("M9F]R(&EN<W1A;F-E+ 'T:&ES(&ES('5U96YC;V1E9\"", False),
+        ("a" * 31, False),
+        ("1 2 3 4 goals", True),
+        ("10 20 30 goals", False),
+        ("-=[]=-", False),
+        ("😀😀", False),
+        ("", False),
+    ],
+)
+def test_is_prose_wants_letters(text, expected):
+    assert is_prose(text) is expected
+
+
+def test_label_slugs_golden():
+    labels = [
+        "rec.autos", "Cardiovascular / Pulmonary", "ENT - Otolaryngology", "a|b", "../etc",
+        ".hidden", "two\nlines", "🦠", "naïve café", "東京 1", "snake_case", "x" * 70, "-", "..",
+    ]  # fmt: skip
+
+    slugs, refused = label_slugs(labels)
+
+    assert list(slugs.values()) == [
+        "rec-autos", "Cardiovascular-Pulmonary", "ENT-Otolaryngology", "a-b", "etc", "hidden",
+        "two-lines", "label-bde54945", "naive-cafe", "1-0dde9b72", "snake_case",
+        "x" * 51 + "-" + "c71bd109", "label-3973e022", "label-5ec1f7e7",
+    ]  # fmt: skip
+    assert refused == {}
+
+
+def test_label_slugs_refuses_the_later_of_two():
+    slugs, refused = label_slugs(["a/b", "A|B", "c", "a/b", "a b", "東京 1", "大阪 1"])
+
+    assert set(slugs) == {"a/b", "c", "東京 1", "大阪 1"}
+    assert refused == {
+        "A|B": "label 'A|B' has the slug 'A-B' of the label 'a/b'",
+        "a b": "label 'a b' has the slug 'a-b' of the label 'a/b'",
+    }
+
+
+@given(st.lists(st.text(min_size=1, max_size=80), max_size=20))
+@example(["..", ".", "CON", "a\x00b", "\u202e", "ﷺ", "-" * 70, "a" * 59 + "-" + "b"])
+def test_label_slugs_are_safe_path_components(labels):
+    slugs, refused = label_slugs(labels)
+
+    assert set(slugs) | set(refused) == set(labels)
+    assert not set(slugs) & set(refused)
+    for slug in slugs.values():
+        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,59}", slug)
+    assert len({slug.lower() for slug in slugs.values()}) == len(slugs)
+    assert (slugs, refused) == label_slugs(labels)
+
+
+def test_label_texts_makes_passages_of_long_texts():
+    long = "The first sentence is here. The second one follows it. The third ends it all."
+    raw = corpus([(long, "a"), ("Short  and\nclean.", "a"), ("Other.", "b")])
+
+    labelled, rejected = label_texts(raw, seed=0, max_words=6)
+
+    assert labelled.schema == LABELLED_TEXTS
+    assert rejected.schema == REJECTED_CORPUS
+    assert rejected.is_empty()
+    assert labelled.select("text_id", "document_id", "passage", "text").rows() == [
+        ("0#0", "0", 0, "The first sentence is here."),
+        ("0#1", "0", 1, "The second one follows it."),
+        ("0#2", "0", 2, "The third ends it all."),
+        ("1", "1", 0, "Short and clean."),
+        ("2", "2", 0, "Other."),
+    ]
+    # sha256 of "Other."
+    assert labelled["content_hash"][-1].startswith("053a32f025d58ba6")
+
+
+def test_label_texts_refuses_fragments_and_what_is_not_prose():
+    text = "Six words make up this one. Yes. " + "So do six words right here. " + "\n\n1 2 3 4 5 6."
+    raw = corpus([(text, "a"), ("Ok", "a"), ("😀", "a"), ("(!)", "a"), ("1234", "b"), ("b", "b")])
+
+    labelled, rejected = label_texts(raw, seed=0, max_words=6)
+
+    assert labelled["text_id"].to_list() == ["0#0", "0#2", "1", "5"]
+    not_prose = "not prose: letters are fewer than half of its characters"
+    assert rejected.rows() == [
+        (0, "0", "Yes.", "a", "fewer than 4 words"),
+        (0, "0", "1 2 3 4 5 6.", "a", not_prose),
+        (2, "2", "😀", "a", not_prose),
+        (3, "3", "(!)", "a", not_prose),
+        (4, "4", "1234", "b", not_prose),
+    ]
+
+
+def test_label_texts_gives_a_duplicate_to_the_rarer_label():
+    rows = [("Same text!", "a"), ("same  TEXT", "b"), ("Same text!", "b"), *distinct("a", 5)]
+
+    labelled, rejected = label_texts(corpus(rows), seed=0)
+
+    assert labelled.filter(pl.col("label") == "b")["text_id"].to_list() == ["2"]
+    assert reasons(rejected) == {"0": "duplicate of 2", "1": "duplicate of 2"}
+
+
+def test_label_texts_refuses_a_passage_another_document_has():
+    shared = "This is the passage they share."
+    rows = [
+        (f"Here the first one begins now. {shared}", "a"),
+        (f"And here begins the other text. {shared}", "b"),
+        (shared, "b"),
+        *distinct("b", 2),
+    ]
+
+    labelled, rejected = label_texts(corpus(rows), seed=0, max_words=6)
+
+    assert labelled.filter(pl.col("text") == shared)["text_id"].to_list() == ["0#1"]
+    assert rejected.select("document_id", "text", "reason").rows() == [
+        ("1", shared, "duplicate of 0#1"),
+        ("2", shared, "duplicate of 0#1"),
+    ]
+
+
+def test_label_texts_refuses_rows_of_colliding_labels():
+    rows = [*distinct("x", 2), *distinct("a/b", 3), *distinct("A|B", 2)]
+
+    labelled, rejected = label_texts(corpus(rows), seed=0)
+
+    assert set(labelled["slug"]) == {"x", "a-b"}
+    assert set(rejected["document_id"]) == {"5", "6"}
+    assert set(rejected["reason"]) == {"label 'A|B' has the slug 'A-B' of the label 'a/b'"}
+
+
+def test_label_texts_keeps_text_ids_apart():
+    long = "Four words are here. Four words are there."
+    raw = pl.DataFrame(
+        [("a", long, "x"), ("a#0", "Something else.", "x"), ("a#0#0", "More.", "y")],
+        schema=RAW_CORPUS,
+        orient="row",
+    )
+
+    labelled, _ = label_texts(raw, seed=0, max_words=4)
+
+    assert labelled["text_id"].to_list() == ["a#0", "a#0#0", "a#1", "a#0#0#0"]
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (1, (1, 0, 0)), (2, (2, 0, 0)), (3, (2, 1, 0)), (4, (2, 1, 1)), (5, (3, 1, 1)),
+        (10, (6, 2, 2)), (20, (14, 3, 3)), (100, (70, 15, 15)),
+    ],
+)  # fmt: skip
+def test_label_texts_counts_of_splits(n, expected):
+    labelled, _ = label_texts(corpus([*distinct("a", n), *distinct("b", 9)]), seed=0)
+
+    splits = labelled.filter(pl.col("label") == "a")["split"].to_list()
+    assert tuple(splits.count(split) for split in ("train", "test", "holdout")) == expected
+
+
+def test_label_texts_always_leaves_a_text_to_train_on():
+    raw = corpus([*distinct("a", 3), *distinct("b", 4)])
+
+    labelled, _ = label_texts(raw, seed=0, test_fraction=0.49, holdout_fraction=0.5)
+    no_test, _ = label_texts(raw, seed=0, test_fraction=0, holdout_fraction=0)
+
+    assert set(labelled.filter(pl.col("split") == "train")["label"]) == {"a", "b"}
+    assert set(no_test["split"]) == {"train"}
+
+
+def test_label_texts_moves_few_documents_when_one_is_added():
+    rows = [*distinct("a", 60), *distinct("b", 5)]
+    before, _ = label_texts(corpus(rows), seed=3)
+    after, _ = label_texts(corpus([*rows, ("A new text arrives.", "a")]), seed=3)
+
+    both = before.join(after, on="document_id")
+    assert both.height == 65
+    assert (both["split"] != both["split_right"]).sum() <= 2
+
+
+def test_label_texts_splits_by_seed():
+    raw = corpus([*distinct("a", 40), *distinct("b", 40)])
+
+    first, _ = label_texts(raw, seed=1)
+    again, _ = label_texts(raw, seed=1)
+    other, _ = label_texts(raw, seed=2)
+
+    assert first.equals(again)
+    assert first["split"].to_list() != other["split"].to_list()
+
+
+def test_label_texts_refuses_one_class():
+    with pytest.raises(ValueError, match=r"at least two labels; 3 texts leave \['a'\]"):
+        label_texts(corpus(distinct("a", 3)), seed=0)
+    with pytest.raises(ValueError, match=r"leave \['b'\]; refused: {'duplicate': 2}"):
+        label_texts(corpus([("Same", "a"), ("same", "a"), ("Same", "b")]), seed=0)
+
+
+def test_label_texts_refuses_bad_arguments():
+    raw = corpus(distinct("a", 3))
+    with pytest.raises(ValueError, match=r"sum to less than 1, not 0\.5 and 0\.5"):
+        label_texts(raw, seed=0, test_fraction=0.5, holdout_fraction=0.5)
+    with pytest.raises(ValueError, match="nulls or repeated document ids"):
+        label_texts(pl.concat([raw, raw]), seed=0)
+
+
+WORDS = st.sampled_from(
+    ["red", "Red", "fish", "swims", "here.", "It", "is", "12", "é", "!", "\n\n"]
+)
+TEXTS = st.lists(WORDS, min_size=1, max_size=14).map(" ".join)
+ROWS = st.lists(st.tuples(TEXTS, st.sampled_from(["a", "b", "c/d", "C|D"])), max_size=25)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.integers(0, 3), st.randoms(use_true_random=False))
+def test_label_texts_loses_nothing_and_leaks_nothing(rows, seed, shuffler):
+    raw = corpus([("Only in a.", "a"), ("Only in b.", "b"), *rows])
+
+    labelled, rejected = label_texts(raw, seed=seed, max_words=5)
+
+    assert set(labelled["document_id"]) | set(rejected["document_id"]) == set(raw["document_id"])
+    assert labelled["text_id"].n_unique() == labelled.height
+    splits = defaultdict(set)
+    for text, document_id, split in labelled.select("text", "document_id", "split").iter_rows():
+        splits[" ".join(re.findall(r"\w+", text.lower()))].add(split)
+        splits[f"document {document_id}"].add(split)
+    assert all(len(of_content) == 1 for of_content in splits.values())
+    assert rejected.filter(pl.col("reason") == "").is_empty()
+
+    order = list(range(raw.height))
+    shuffler.shuffle(order)
+    moved, moved_rejected = label_texts(raw[order], seed=seed, max_words=5)
+    assert moved.equals(labelled)
+    columns = ["document_id", "text", "label", "reason"]
+    assert sorted(moved_rejected.select(columns).rows()) == sorted(rejected.select(columns).rows())
+
+    renumbered = corpus(raw[order].select("text", "label").rows())
+    columns = ["label", "text", "passage", "slug", "split"]
+    by_text, _ = label_texts(renumbered, seed=seed, max_words=5)
+    assert by_text.select(columns).sort(columns).equals(labelled.select(columns).sort(columns))
+
+
+@pytest.mark.parametrize(("name", "newsgroups"), [("20newsgroups", True), ("mtsamples", False)])
+def test_label_texts_of_real_corpora(tmp_path, name, newsgroups):
+    beside = Path(__file__).parents[3] / "shared" / "data"
+    path = Path(os.environ.get("SMOTEXT_TEST_DATA", beside)) / name / "data.parquet"
+    if not path.is_file():
+        pytest.skip(f"no corpus {path}; SMOTEXT_TEST_DATA names the folder of corpora")
+    chosen = random.Random(0).sample(range(4900), 300)
+    pl.read_parquet(path)[sorted(chosen)].write_parquet(tmp_path / "some.parquet")
+
+    raw, refused = read_corpus(tmp_path / "some.parquet", document_id="id", newsgroups=newsgroups)
+    labelled, rejected = label_texts(raw, seed=0)
+
+    assert raw.height + refused.height == 300
+    assert set(labelled["document_id"]) | set(rejected["document_id"]) == set(raw["document_id"])
+    assert labelled["text"].str.split(" ").list.len().max() <= 45
+    assert labelled.group_by("document_id").agg(pl.col("split").n_unique())["split"].max() == 1
+    # most passages end where a sentence does
+    assert labelled["text"].str.contains(r"""[.!?…:]["')]*$""").mean() > 0.5
