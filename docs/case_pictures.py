@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smotext_core.card.pictures import (
+from smotext_core.card import (
     BLUE,
     GREY,
     GRID,
     INK,
     ORANGE,
     SOFT,
-    _figure,
-    _plain,
-    _plane,
-    _png,
-    _style,
-    _title,
+    new_figure,
+    plain_label,
+    png_bytes,
+    principal_plane,
+    style_axes,
+    title_axes,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def cosine_chart(
     parents = mixed[[0, -1]]
     figure = _wide(4.0)
     axes = figure.add_subplot()
-    _style(axes)
+    style_axes(axes)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     for side, (color, letter) in enumerate(((BLUE, "A"), (ORANGE, "B"))):
         cosine = decoded @ parents[side]  # (l, c)
@@ -74,7 +74,7 @@ def cosine_chart(
     axes.set_ylim(min(0.0, float((decoded @ parents.T).min())) - 0.03, 1.08)
     axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.set_xlabel("λ, the weight of note B")
-    _title(axes, "Cosine of the decoded texts to note A and to note B")
+    title_axes(axes, "Cosine of the decoded texts to note A and to note B")
     n = decoded.shape[1]
     keys = {
         "mixed vector": axes.plot([], [], color=INK, linewidth=1.3, linestyle=(0, (5, 3)))[0],
@@ -83,7 +83,7 @@ def cosine_chart(
         "median of the real notes": dotted,
     }
     _legend(figure, list(keys.values()), list(keys))
-    return _png(figure, colors=256)
+    return png_bytes(figure, colors=256)
 
 
 def path_map(
@@ -99,11 +99,11 @@ def path_map(
     The plane is that of the real notes' two main directions; `points` are (l, d), the
     others as for `cosine_chart`, `labels` one for each real note.
     """
-    plane, center, share = _plane(np.asarray(real, dtype=np.float64))
+    plane, center, share = principal_plane(np.asarray(real, dtype=np.float64))
     real_xy, path_xy, text_xy = ((rows - center) @ plane for rows in (real, points, decoded))
     figure = _wide(5.0)
     axes = figure.add_subplot()
-    _style(axes)
+    style_axes(axes)
     axes.scatter(real_xy[:, 0], real_xy[:, 1], s=13, color=GREY, alpha=0.6, linewidths=0)
     axes.plot(path_xy[:, 0], path_xy[:, 1], color=INK, linewidth=1.4, zorder=4)
     closest = []
@@ -131,7 +131,7 @@ def path_map(
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color(GRID)
     axes.set_xlabel(f"two main directions of the real notes, {share:.0%} of their spread")
-    _title(axes, "From note A to note B among real notes")
+    title_axes(axes, "From note A to note B among real notes")
     _legend(figure, closest, [f"λ = {lam:g}" for lam in lams])
     _frame(axes, np.concatenate([path_xy, text_xy.reshape(-1, 2)]))
     middles = {
@@ -140,7 +140,7 @@ def path_map(
     }
     between = np.concatenate([np.linspace(*ends, 50) for ends in pairwise(path_xy)])
     _place(axes, middles, around=np.concatenate([between, text_xy[:, 0]]), names=names)
-    return _png(figure, colors=256)
+    return png_bytes(figure, colors=256)
 
 
 def _place(
@@ -157,7 +157,14 @@ def _place(
     points = axes.transData.transform(around)
     for label, middle in middles.items():
         text = axes.text(
-            0, 0, _plain(label, 32), ha="center", va="center", color=SOFT, fontsize=9.5, zorder=2
+            0,
+            0,
+            plain_label(label, 32),
+            ha="center",
+            va="center",
+            color=SOFT,
+            fontsize=9.5,
+            zorder=2,
         )
         text.set(fontstyle="italic", parse_math=False)  # a label with $ is not a formula
         _halo(text)
@@ -214,13 +221,13 @@ def attribute_matrix(
     title = f"Attributes found in the {len(said[0])} texts of each λ"
     figure.suptitle(title, x=0.02, ha="left", fontsize=10.5, color=INK)
     axes = figure.add_subplot()
-    _style(axes)
+    style_axes(axes)
     y, names = 0.0, {}
     for heading, color, pairs in groups:
         _name(axes, heading, (-0.5, y), color, offset=(-4, 0), ha="right")
         for pair in pairs:
             y += 1
-            names[y] = _plain(" ".join(pair) if pair[0] == "age" else pair[1], 32)
+            names[y] = plain_label(" ".join(pair) if pair[0] == "age" else pair[1], 32)
             for x, (_, color, texts) in enumerate(columns):
                 _tile(axes, x, y, color, having=[pair in text for text in texts])
         y += 1.3
@@ -232,7 +239,7 @@ def attribute_matrix(
     for tick, (_, color, _) in zip(axes.get_xticklabels(), columns, strict=True):
         tick.set_color(color)
     axes.spines["bottom"].set_visible(False)
-    return _png(figure, colors=256)
+    return png_bytes(figure, colors=256)
 
 
 def _tile(axes: Axes, x: float, y: float, color: str, *, having: Sequence[bool]) -> None:
@@ -263,7 +270,7 @@ def _tile(axes: Axes, x: float, y: float, color: str, *, having: Sequence[bool])
 
 
 def _wide(height: float) -> Figure:
-    figure = _figure(height)
+    figure = new_figure(height)
     figure.set_size_inches(7.0, height)
     figure.set_dpi(200)
     layout: Any = figure.get_layout_engine()

@@ -94,7 +94,7 @@ def draw(out: Path) -> None:
     """The last point of each side and size."""
     from matplotlib.figure import Figure
 
-    from smotext_core.card.pictures import BLUE, DPI, GREY, GRID, ORANGE, _png, _style, _title
+    from smotext_core.card import BLUE, DPI, GREY, GRID, ORANGE, png_bytes, style_axes, title_axes
 
     lines = [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
     points = {(p["case"], p["rows"]): p for p in lines if p["id"] == "scaling"}
@@ -113,10 +113,10 @@ def draw(out: Path) -> None:
             axis.set_minor_formatter("")
             axis.minorticks_off()
         axes.grid(color=GRID, lw=0.6)
-        _style(axes)
-        _title(axes, title)
+        style_axes(axes)
+        title_axes(axes, title)
         axes.legend(frameon=False, fontsize=8)
-    out.write_bytes(_png(figure))
+    out.write_bytes(png_bytes(figure))
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import polars as pl
 from case_pictures import _legend, _wide
 from numpy.typing import NDArray
 
-from smotext_core.card.pictures import BLUE, GREY, GRID, INK, ORANGE, SOFT, _png, _style, _title
+from smotext_core.card import BLUE, GREY, GRID, INK, ORANGE, SOFT, png_bytes, style_axes, title_axes
 from smotext_core.mixing import MIXINGS, STRATEGIES, interpolate, make_pairs
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ def family_picture() -> bytes:
         axes.scatter(
             *rare[based].T, s=sizes, facecolors="none", edgecolors=ORANGE, linewidths=1.2, zorder=5
         )
-        _title(axes, TITLES[strategy], size=9.5)
+        title_axes(axes, TITLES[strategy], size=9.5)
     _panel(panels[-1], rare, common)
-    _title(panels[-1], "the texts alone", size=9.5)
+    title_axes(panels[-1], "the texts alone", size=9.5)
     keys = {
         "other classes": panels[-1].scatter([], [], s=13, color=GREY),
         "the class": panels[-1].scatter([], [], s=13, color=INK),
@@ -104,11 +104,11 @@ def family_picture() -> bytes:
         "a sample": panels[-1].scatter([], [], s=13, color=BLUE),
     }
     _legend(figure, list(keys.values()), list(keys))
-    return _png(figure, colors=128)
+    return png_bytes(figure, colors=128)
 
 
 def _panel(axes: Axes, rare: Points, common: Points) -> None:
-    _style(axes)
+    style_axes(axes)
     axes.scatter(*common.T, s=9, color=GREY, alpha=0.7, linewidths=0)
     axes.scatter(*rare.T, s=9, color=INK, linewidths=0, zorder=4)
     axes.set_xticks([])
@@ -162,8 +162,8 @@ def mixing_picture() -> bytes:
         )
         axes.set_xlim(-1.02, 1.02)
         axes.set_ylim(0.0, 1.12)
-        _title(axes, mixing, size=9.5)
-    return _png(figure, colors=96)
+        title_axes(axes, mixing, size=9.5)
+    return png_bytes(figure, colors=96)
 
 
 def lam_picture() -> bytes:
@@ -177,11 +177,11 @@ def lam_picture() -> bytes:
             ids, own, run="docs", label="lam", slug="lam", n_samples=4000, k_neighbors=1, lam=lam
         )
         drawn = pairs["weights"].list.last().to_numpy()
-        _style(axes)
+        style_axes(axes)
         axes.hist(drawn, bins=np.linspace(0, 1, 21), color=BLUE, edgecolor="white", linewidth=0.6)
         axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
         axes.set_yticks([])
-        _title(axes, f"lam {lam}", size=9.5)
+        title_axes(axes, f"lam {lam}", size=9.5)
     corners = np.array([[-1, 0], [1, 0], [0, 3**0.5]])
     for axes, lam in zip(rows[1].subplots(1, 3), ("beta:0.4", "uniform", "beta:4"), strict=True):
         pairs, _ = make_pairs(
@@ -206,8 +206,8 @@ def lam_picture() -> bytes:
         axes.scatter(*corners.T, s=40, color=INK, zorder=4)
         axes.set_xlim(-1.3, 1.3)
         axes.set_ylim(-0.15, 1.9)
-        _title(axes, f"n_parents 3, {lam}", size=9.5)
-    return _png(figure, colors=96)
+        title_axes(axes, f"n_parents 3, {lam}", size=9.5)
+    return png_bytes(figure, colors=96)
 
 
 def _pairs(weights: list[list[float]]) -> pl.DataFrame:
@@ -221,7 +221,7 @@ def _pairs(weights: list[list[float]]) -> pl.DataFrame:
 
 
 def _bare(axes: Axes) -> None:
-    _style(axes)
+    style_axes(axes)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

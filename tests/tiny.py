@@ -90,7 +90,7 @@ def write_tiny_generator(folder: Path) -> Path:
     from transformers import AutoModelForCausalLM
 
     from smotext_core.xrag.encoder import Embedder
-    from smotext_core.xrag.generator import write_generator
+    from smotext_core.xrag.folder import write_generator
     from smotext_core.xrag.projector import Projector
 
     encoder = write_encoder(folder / "models" / "encoder")

@@ -7,24 +7,35 @@ from smotext_core.card.card import dataset_card
 from smotext_core.card.markup import markdown_rows, markdown_text, page, paragraph
 from smotext_core.card.pictures import (
     BLUE,
+    DPI,
     GREY,
+    GRID,
     INK,
     MAX_REAL,
     MAX_SYNTHETIC,
+    ORANGE,
+    SOFT,
     class_map,
     name_rows,
     new_figure,
+    plain_label,
     png_bytes,
+    principal_plane,
     style_axes,
+    title_axes,
 )
 from smotext_core.card.tables import markdown_table, sample_table
 
 __all__ = [
     "BLUE",
+    "DPI",
     "GREY",
+    "GRID",
     "INK",
     "MAX_REAL",
     "MAX_SYNTHETIC",
+    "ORANGE",
+    "SOFT",
     "class_map",
     "dataset_card",
     "markdown_rows",
@@ -34,7 +45,10 @@ __all__ = [
     "new_figure",
     "page",
     "paragraph",
+    "plain_label",
     "png_bytes",
+    "principal_plane",
     "sample_table",
     "style_axes",
+    "title_axes",
 ]

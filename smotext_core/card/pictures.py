@@ -53,7 +53,7 @@ def class_map(
             f"parents must be rows of the {len(real)} real ones, for at most {len(made)} synthetic "
             f"rows; got {len(parents)} tuples, unknown rows {strangers[:5]}"
         )
-    axes_2d, center, share = _plane(real)
+    axes_2d, center, share = principal_plane(real)
     real_xy, made_xy = (real - center) @ axes_2d, (made - center) @ axes_2d
 
     figure = new_figure(3.7)
@@ -106,7 +106,9 @@ def class_map(
     return png_bytes(figure)
 
 
-def _plane(real: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+def principal_plane(
+    real: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """The first two principal directions (d, 2), the centre (d,), their share of the variance."""
     center = real.mean(axis=0)
     _, spread, directions = np.linalg.svd(real - center, full_matrices=False)
@@ -139,12 +141,12 @@ def style_axes(axes: Axes) -> None:
 
 
 def title_axes(axes: Axes, text: str, *, size: float = 10.5) -> None:
-    title = axes.set_title(_plain(text, 60), loc="left", fontsize=size, color=INK)
+    title = axes.set_title(plain_label(text, 60), loc="left", fontsize=size, color=INK)
     title.set_parse_math(False)  # a label with $ is not a formula
 
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), [_plain(name, 32) for name in names])
+    axes.set_yticks(range(len(names)), [plain_label(name, 32) for name in names])
     for tick in axes.get_yticklabels():
         tick.set_parse_math(False)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -162,7 +164,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
     )
 
 
-def _plain(text: str, most: int) -> str:
+def plain_label(text: str, most: int) -> str:
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return text if len(text) <= most else text[: most - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""The language model a generator is trained for: frozen, with its tokenizer and the prompt in it."""
+"""The language model a generator is trained for: frozen, with its tokenizer and the prompt."""
 
 from __future__ import annotations
 

@@ -23,16 +23,15 @@ from smotext_core.xrag.checkpoints import (
 )
 from smotext_core.xrag.decoder import Decoder
 from smotext_core.xrag.encoder import Embedder, read_embedder
-from smotext_core.xrag.generator import (
-    Generator,
+from smotext_core.xrag.folder import (
     described,
     embedded_generator,
-    load_generator,
     manifest_fingerprint,
     named_lm,
     read_manifest,
     write_generator,
 )
+from smotext_core.xrag.generator import Generator, load_generator
 from smotext_core.xrag.loading import load_causal_lm
 from smotext_core.xrag.novelty import TextGenerator, decode_new, words_of
 from smotext_core.xrag.search import Candidates

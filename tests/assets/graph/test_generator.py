@@ -18,7 +18,7 @@ from smotext_assets.graph.resources import GeneratorResource, StoreResource
 from smotext_assets.store.tables import Store
 from smotext_core.schemas import GENERATOR
 from smotext_core.training import loop as training
-from smotext_core.xrag.generator import manifest_fingerprint, read_manifest
+from smotext_core.xrag.folder import manifest_fingerprint, read_manifest
 from tests.assets.conftest import BY_LABEL_AND_RUN, Home, copy_of, failures, write_corpus
 from tests.tiny import tales, write_tiny_generator
 

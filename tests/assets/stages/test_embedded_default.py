@@ -10,7 +10,8 @@ import pytest
 from smotext_assets.cli import main as cli
 from smotext_core.texts.corpora import read_corpus
 from smotext_core.texts.overlap import words
-from smotext_core.xrag.generator import MINI_FOLDER, load_generator
+from smotext_core.xrag.folder import MINI_FOLDER
+from smotext_core.xrag.generator import load_generator
 from tests.assets.conftest import Home, write_corpus
 
 NOTES = read_corpus("clinic_notes")[0]

@@ -10,12 +10,8 @@ import polars as pl
 import pytest
 import torch
 
-from smotext_core.training.pretraining import (
-    corpus_passages,
-    load_lm,
-    new_projector,
-    train_generator,
-)
+from smotext_core.training.language_model import load_lm
+from smotext_core.training.pretraining import corpus_passages, new_projector, train_generator
 from smotext_core.xrag.generator import load_generator
 from tests.tiny import SENTENCES, write_encoder, write_lm
 

@@ -180,7 +180,7 @@ def test_encoder_spec_refuses_what_it_does_not_know(copied: Path) -> None:
 
 
 def test_encoder_entry_is_what_the_embedded_generator_says() -> None:
-    from smotext_core.xrag.generator import read_manifest
+    from smotext_core.xrag.folder import read_manifest
 
     entry = encoder_entry(MINILM)
     assert entry["fingerprint"] == "d19b3e3b4bed99b2"

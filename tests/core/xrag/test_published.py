@@ -17,12 +17,8 @@ from sentencepiece import SentencePieceProcessor
 from smotext_assets.graph.resources import GeneratorResource
 from smotext_core.xrag.checkpoints import read_json
 from smotext_core.xrag.encoder import Embedder, encoder_entry
-from smotext_core.xrag.generator import (
-    Generator,
-    load_generator,
-    manifest_fingerprint,
-    read_manifest,
-)
+from smotext_core.xrag.folder import manifest_fingerprint, read_manifest
+from smotext_core.xrag.generator import Generator, load_generator
 from smotext_core.xrag.published import (
     PARAPHRASE_PROMPTS,
     prompt_ids,

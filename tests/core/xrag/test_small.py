@@ -22,14 +22,8 @@ from smotext_core.xrag.adapter import (
     new_adapter,
     save_adapter,
 )
-from smotext_core.xrag.generator import (
-    SMALL_FOLDER,
-    Generator,
-    described,
-    embedded_generator,
-    load_generator,
-    read_manifest,
-)
+from smotext_core.xrag.folder import SMALL_FOLDER, described, embedded_generator, read_manifest
+from smotext_core.xrag.generator import Generator, load_generator
 from smotext_core.xrag.projector import Projector
 
 TEXTS = [

@@ -15,13 +15,8 @@ from transformers import BertConfig, BertLMHeadModel
 from smotext_core.training.xrag_mini import EOS, PAD, XRAG, train_tokenizer
 from smotext_core.xrag.checkpoints import MINILM, minilm_folder
 from smotext_core.xrag.encoder import Embedder
-from smotext_core.xrag.generator import (
-    Generator,
-    load_generator,
-    manifest_fingerprint,
-    read_manifest,
-    write_generator,
-)
+from smotext_core.xrag.folder import manifest_fingerprint, read_manifest, write_generator
+from smotext_core.xrag.generator import Generator, load_generator
 from smotext_core.xrag.projector import Projector
 
 TEXTS = [
