@@ -1,5 +1,5 @@
 """The command `smotext`, a file each subcommand."""
 
-from smotext_assets.cli.main import main
+from smotext_assets.cli.command import main
 
 __all__ = ["main"]

@@ -3,7 +3,7 @@
 One text at a time beside its vector and label; what a whole run leaks is `privacy`'s.
 """
 
-from smotext_core.filters.accept import REASONS, SURPLUS, accept, degenerate, shortfall
+from smotext_core.filters.acceptance import REASONS, SURPLUS, accept, degenerate, shortfall
 from smotext_core.filters.calibration import (
     LABEL_RULE,
     MIN_ROUND_TRIP_ROWS,

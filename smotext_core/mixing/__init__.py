@@ -13,7 +13,7 @@ from smotext_core.mixing.interpolation import (
     mixed_blocks,
 )
 from smotext_core.mixing.pairs import check_options, make_pairs
-from smotext_core.mixing.placement import MOST_SAMPLES, placement, spread
+from smotext_core.mixing.sample_placement import MOST_SAMPLES, placement, spread
 from smotext_core.mixing.strategies import SPARE, STRATEGIES, WITHIN_CLASS, Strategy
 from smotext_core.mixing.targets import sampling_targets
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from smotext_assets.cli import main as cli
+from smotext_assets.cli import command as cli
 from smotext_assets.definitions import definitions
 from smotext_assets.graph.partitions import labels, runs
 from smotext_assets.graph.resources import (

@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from dagster._cli.asset import asset_materialize_command
 
 from smotext_assets.graph.partitions import BY_LABEL_AND_RUN, label_by_run, labels, range_tags, runs
+from tests.assets.automation.test_day import REPOSITORY, Day
 from tests.assets.conftest import COUNTS, Calls, Home, corpus_rows, write_corpus
-from tests.assets.test_day import REPOSITORY, Day
 from tests.deploy.conftest import free_port
 
 BACKFILL = """mutation($params: LaunchBackfillParams!) {

@@ -18,6 +18,7 @@ from smotext_assets.automation import schedules as automation
 from smotext_assets.definitions import definitions, resources
 from smotext_assets.graph.partitions import BY_RUN, labels, range_tags, runs
 from smotext_assets.graph.resources import Corpus, StoreResource, TableIOManager, Warehouse
+from tests.assets.automation.test_day import LOCATION, Day
 from tests.assets.conftest import (
     BY_LABEL_AND_RUN,
     COUNTS,
@@ -27,7 +28,6 @@ from tests.assets.conftest import (
     corpus_rows,
     write_corpus,
 )
-from tests.assets.test_day import LOCATION, Day
 from tests.conftest import S3_BUCKET
 
 if TYPE_CHECKING:

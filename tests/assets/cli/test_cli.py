@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smotext_assets.cli import main as cli
+from smotext_assets.cli import command as cli
 from tests.assets.conftest import (
     Calls,
     CountingGenerator,

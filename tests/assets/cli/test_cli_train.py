@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from smotext_assets.cli import main as cli
+from smotext_assets.cli import command as cli
 from smotext_core.xrag.generator import load_generator
 from tests.tiny import SENTENCES, write_encoder, write_lm
 

@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from smotext_assets.cli import main as cli
+from smotext_assets.cli import command as cli
 from smotext_assets.definitions import definitions
 from smotext_assets.graph.frozen_runs import run_config
 from smotext_assets.graph.generator_in_use import generator_in_use, load_in_use

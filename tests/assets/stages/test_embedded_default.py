@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from smotext_assets.cli import main as cli
+from smotext_assets.cli import command as cli
 from smotext_core.texts.corpora import read_corpus
 from smotext_core.texts.overlap import words
 from smotext_core.xrag.folder import MINI_FOLDER

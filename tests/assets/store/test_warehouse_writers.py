@@ -12,7 +12,7 @@ import pytest
 from smotext_assets.store.files import file_lock
 from smotext_assets.store.tables import Store
 from smotext_assets.store.warehouse import refresh_warehouse
-from tests.assets.test_warehouse import ask, commit
+from tests.assets.store.test_warehouse import ask, commit
 from tests.together import ended, started_together
 
 REFRESHER = """
@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from smotext_assets.store.tables import Store
 from smotext_assets.store.warehouse import refresh_warehouse
-from tests.assets.test_warehouse import commit
+from tests.assets.store.test_warehouse import commit
 root, path, name, rounds = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from smotext_core.filters import accept as filters
+from smotext_core.filters import acceptance as filters
 from smotext_core.filters import label_classifier
 from smotext_core.neighbors import exact as neighbors
 from smotext_core.schemas import CLASS_PAIRS, DECODED_TEXTS, REJECTED_TEXTS, SYNTHETIC_TEXTS

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from smotext_core.xrag.search import candidate_seed, kept_prefix, search
-from tests.core.test_decoding import SEEDS, VECTORS, tiny_decoder
+from tests.core.xrag.test_decoding import SEEDS, VECTORS, tiny_decoder
 
 D = 12
 
