@@ -6,7 +6,7 @@
     python benchmarks/efficacy.py figures        # the page and pictures of docs/ from the results
 
 Each cell of a grid is drawn several times: real rows, synthetic rows of `SMOTExT` of those rows
-alone, and what every arm of `smotext_core.evaluation` then says of fixed test rows. A draw is one
+alone, and what every arm of `smotext_core.efficacy` then says of fixed test rows. A draw is one
 file under --out, named by its settings and the generator's fingerprint, and skipped if there; of
 all draws of a cell its rows in docs/efficacy.parquet are made. Corpora are read from the folder
 SMOTEXT_TEST_DATA or ../shared/data; --quick makes two small draws and no results.

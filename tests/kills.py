@@ -26,8 +26,8 @@ WORKER = """
 import hashlib, os, signal, sys, threading
 from pathlib import Path
 
-import smotext_assets.decoding
-import smotext_assets.embeddings
+import smotext_assets.stages.decoding
+import smotext_assets.stages.embeddings
 from smotext_assets.store.bucket import Bucket
 from smotext_assets.store.files import Folder
 from smotext_assets.graph.resources import StoreResource
@@ -35,8 +35,8 @@ from tests.assets import conftest
 from tests.assets.conftest import CountingGenerator, Home
 
 folder, root, corpus, samples, encoded, decoded, after, delay_s = sys.argv[1:]
-smotext_assets.embeddings.BATCH = int(encoded)
-smotext_assets.decoding.BATCH = int(decoded)
+smotext_assets.stages.embeddings.BATCH = int(encoded)
+smotext_assets.stages.decoding.BATCH = int(decoded)
 log = os.open(f"{folder}/log", os.O_WRONLY | os.O_APPEND)
 lines = 0
 

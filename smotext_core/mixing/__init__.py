@@ -4,6 +4,7 @@ Vectors and labels only. No text is read or written here; `xrag` turns the vecto
 """
 
 from smotext_core.mixing.cleaning import Cleaning, clean, edited_nearest_neighbours, tomek_links
+from smotext_core.mixing.geometry import MOST_SAMPLES, placement, spread
 from smotext_core.mixing.interpolation import (
     MIXINGS,
     Lam,
@@ -13,7 +14,6 @@ from smotext_core.mixing.interpolation import (
     mixed_blocks,
 )
 from smotext_core.mixing.pairs import check_options, make_pairs
-from smotext_core.mixing.sample_placement import MOST_SAMPLES, placement, spread
 from smotext_core.mixing.strategies import SPARE, STRATEGIES, WITHIN_CLASS, Strategy
 from smotext_core.mixing.targets import sampling_targets
 

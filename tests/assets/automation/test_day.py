@@ -15,7 +15,7 @@ import pytest
 from smotext_assets.graph.partitions import BY_RUN
 from tests.assets.conftest import Home, corpus_rows, write_corpus
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 DEADLINE_S = 1200.0
 LOCATION = """
 import os

@@ -26,7 +26,7 @@ def test_known_run_needs_no_corpus(
     home = copy_of(finished, tmp_path)
     files = home.files()
     assert home.main("run", "--run", "r1") == 0
-    assert "run r1: the corpus in the store, generator mini" in capfd.readouterr().err
+    assert "run r1: the corpus in the store, generator small" in capfd.readouterr().err
     other = write_corpus(tmp_path / "other.csv", corpus_rows({"cooking": 9, "medicine": 5}))
     home.environment = {"SMOTEXT_CORPUS": str(other)}
     assert home.main("run", "--run", "r1") == 0
@@ -100,7 +100,7 @@ def test_card_names_the_options_that_shaped_the_rows(
 
 def test_card_without_options_names_none(finished: Home) -> None:
     (command,) = commands(finished, "r1")
-    assert command[2:7] == ["--generator", "mini", "--run", "r1", "--seed"]
+    assert command[2:7] == ["--generator", "small", "--run", "r1", "--seed"]
     known = ("--candidates", "--temperature", "--max-rouge-l", "--adapt", "--hold-where-it-hurts")
     assert not {*known, "--labels", "--publish-anyway"} & set(command)
 

@@ -245,7 +245,7 @@ def test_status_prints_a_line_a_run(finished: Home, capfd: pytest.CaptureFixture
     rejected = len(finished.tables()["rejected_texts"])
     cells = [cell.strip() for cell in row[1:9]]
     assert cells[:6] == ["r1", "3 of 3", "18", "18", str(rejected), "7"]
-    assert cells[6].startswith("mini ")
+    assert cells[6].startswith("small ")
     assert cells[7] == "current"
     manifest = finished.store.manifest("labelled_texts")
     assert manifest is not None

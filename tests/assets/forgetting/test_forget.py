@@ -23,7 +23,7 @@ from tests.assets.conftest import Home, copy_of, corpus_rows, write_corpus
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 SECRET = "the zanzibar patient told the nurse of a purple fever"
 RUNS = ["r1", "r2"]
 

@@ -92,7 +92,7 @@ def test_graph_lineage_leads_to_train_texts_of_the_same_label(finished: Home) ->
 def test_graph_run_row_tells_what_was_frozen(finished: Home) -> None:
     (row,) = finished.tables()["runs"]
     run, seed, strategy, k, generator, fingerprint, corpus_sha256, _, config = row
-    assert (run, seed, strategy, k, generator) == ("r1", 7, "auto", 5, "mini")
+    assert (run, seed, strategy, k, generator) == ("r1", 7, "auto", 5, "small")
     manifest = finished.store.manifest("labelled_texts")
     assert manifest is not None
     assert corpus_sha256 == manifest.sha256

@@ -334,7 +334,7 @@ def test_refresh_takes_nothing_that_the_store_holds_besides(finished: Home, tmp_
 
 def test_package_writes_no_spreadsheet_and_loads_no_pickle() -> None:
     """Formulas cannot reach a cell where no CSV is written; no pickle is opened anywhere."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     sources = {
         path.relative_to(root).as_posix(): path.read_text()
         for package in ("smotext_core", "smotext_assets")

@@ -43,7 +43,7 @@ def test_degenerate_min_words_is_inclusive() -> None:
 
 
 def test_degenerate_passes_real_prose() -> None:
-    root = Path(__file__).parents[2] / ".." / "shared" / "data"
+    root = Path(__file__).parents[3] / ".." / "shared" / "data"
     path = Path(os.environ.get("SMOTEXT_TEST_DATA", root)) / "mtsamples" / "data.parquet"
     if not path.exists():
         pytest.skip("needs the mtsamples corpus: set SMOTEXT_TEST_DATA to the corpora's folder")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from smotext_core.mixing import sample_placement as module
-from smotext_core.mixing.sample_placement import placement, spread
+from smotext_core.mixing import geometry as module
+from smotext_core.mixing.geometry import placement, spread
 
 
 def circle(*degrees: float, radius: float = 1.0) -> NDArray[np.float64]:

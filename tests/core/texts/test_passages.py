@@ -353,7 +353,7 @@ def test_label_texts_loses_nothing_and_leaks_nothing(rows, seed, shuffler):
 
 @pytest.mark.parametrize(("name", "newsgroups"), [("20newsgroups", True), ("mtsamples", False)])
 def test_label_texts_of_real_corpora(tmp_path, name, newsgroups):
-    beside = Path(__file__).parents[3] / "shared" / "data"
+    beside = Path(__file__).parents[4] / "shared" / "data"
     path = Path(os.environ.get("SMOTEXT_TEST_DATA", beside)) / name / "data.parquet"
     if not path.is_file():
         pytest.skip(f"no corpus {path}; SMOTEXT_TEST_DATA names the folder of corpora")
