@@ -6,7 +6,10 @@ export DAGSTER_HOME := $(CURDIR)
 # Offline by design: no model is looked up on a hub.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test soak dev check bench clean
+.PHONY: help demo test soak dev check bench clean
+
+help:  ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: .venv/run.stamp  ## the whole graph on the notes that come with smotext
 	$(BIN)/smotext run clinic_notes --run demo
@@ -14,13 +17,13 @@ demo: .venv/run.stamp  ## the whole graph on the notes that come with smotext
 dev: .venv/run.stamp  ## the Dagster UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
 
-test: .venv/dev.stamp
+test: .venv/dev.stamp  ## every test but those that take minutes
 	$(BIN)/python -m pytest
 
 soak: .venv/dev.stamp  ## the tests that take minutes
 	$(BIN)/python -m pytest -m soak
 
-check: .venv/dev.stamp
+check: .venv/dev.stamp  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
