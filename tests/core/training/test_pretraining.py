@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import torch
 
+from smotext_core.training.adaptation import adapt, adaptation_figures
 from smotext_core.training.language_model import load_lm
 from smotext_core.training.pretraining import corpus_passages, new_projector, train_generator
 from smotext_core.xrag.generator import load_generator
@@ -224,3 +225,74 @@ def test_new_projector_suits_the_scale_of_the_vectors() -> None:
         spread = projector[0](torch.from_numpy(vectors)).std().item()
         assert 0.1 < spread < 0.6
         assert projector(torch.from_numpy(vectors)).shape == (50, 1, 16)
+
+
+@pytest.fixture(scope="module")
+def with_adapter(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("adapted") / "tiny"
+    make(models, out, lora=4, tokens=3)
+    return out
+
+
+def test_train_generator_with_an_adapter_and_tokens(models: Path, with_adapter: Path) -> None:
+    untrained, _, last = lines(with_adapter)
+    assert last["held_out_nll"] < untrained["held_out_nll"] - 0.4
+    assert last["cosine"] > untrained["cosine"] + 0.2
+    assert {path.name for path in with_adapter.iterdir()} == {
+        "generator.json", "projector.safetensors", "tokenizer.json", "training",
+        "adapter_config.json", "adapter_model.safetensors",
+    }  # fmt: skip
+    generator = load_generator(str(with_adapter))
+    assert generator.decoder.prompt_ids == [generator.decoder.xrag_token_id] * 3
+    held_out = pl.read_parquet(with_adapter / "training" / "data" / "held-out.parquet")
+    vectors = held_out["embedding"].head(64).to_numpy()
+    texts = generator.decoder.sample(vectors, seeds=range(len(vectors)), temperature=0.0)
+    cosine = (generator.encode(texts) * vectors).sum(axis=1).mean()
+    assert cosine == pytest.approx(last["cosine"], abs=0.03)  # weights were rounded
+    # the adapter is merged into the copy in memory alone
+    plain = load_lm(
+        {"name": str(models / "lm"), "revision": None},
+        template="{xrag_token}",
+        max_new_tokens=12,
+        device="cpu",
+    )[0].state_dict()
+    merged = generator.decoder.lm.state_dict()
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(plain[name], merged[name])
+
+
+def test_train_generator_with_an_adapter_goes_on_to_the_same_generator(
+    models: Path, with_adapter: Path, tmp_path: Path
+) -> None:
+    def stop(line: Any) -> None:
+        if line["step"] == 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(models, tmp_path / "tiny", lora=4, tokens=3, report=stop)
+    make(models, tmp_path / "tiny", lora=4, tokens=3)
+    for name in ("projector.safetensors", "adapter_model.safetensors", "generator.json"):
+        assert (tmp_path / "tiny" / name).read_bytes() == (with_adapter / name).read_bytes()
+    with pytest.raises(ValueError, match="begun otherwise"):
+        make(models, tmp_path / "tiny", lora=2, tokens=3)
+
+
+def test_adapt_trains_the_adapter(with_adapter: Path, tmp_path: Path) -> None:
+    generator = load_generator(str(with_adapter))
+    texts = pl.DataFrame({"text": SENTENCES[:24], "label": ["a"] * 24})
+    vectors = generator.encode(SENTENCES[:24])
+    texts = texts.with_columns(pl.Series("embedding", vectors, dtype=pl.Array(pl.Float32, 48)))
+    before = adaptation_figures(generator, texts, texts)
+    adapt(generator, texts, tmp_path / "work", tmp_path / "own", steps=40, learning_rate=5e-3)
+    adapted = load_generator(str(tmp_path / "own"))
+    after = adaptation_figures(adapted, texts, texts)
+    assert before["nll"] is not None
+    assert after["nll"] is not None
+    assert after["nll"] < before["nll"] - 0.2
+    own, theirs = (
+        (folder / "adapter_model.safetensors").read_bytes()
+        for folder in (tmp_path / "own", with_adapter)
+    )
+    assert own != theirs
+    assert adapted.manifest["lm"] == generator.manifest["lm"]
+    assert adapted.manifest["adapted"]["from"] == generator.fingerprint
