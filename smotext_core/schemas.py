@@ -95,7 +95,7 @@ REJECTED_TEXTS = pl.Schema(
 
 CALIBRATION = pl.Schema(
     {
-        "measure": pl.String(),  # a score of SYNTHETIC_TEXTS
+        "measure": pl.String(),  # a score of SYNTHETIC_TEXTS, or "competence"
         "label": pl.String(),  # null: of all labels together
         "threshold": pl.Float64(),  # null: too few rows to tell
         "own_passing": pl.Float64(),  # share of held-out real texts that reach it, as they should
@@ -175,7 +175,7 @@ GATES = pl.Schema(
     {
         "run": pl.String(),
         "label": pl.String(),
-        "gate": pl.String(),  # a measure of PRIVACY_AUDIT, or "accepted_share"
+        "gate": pl.String(),  # a measure of PRIVACY_AUDIT, "accepted_share", "competence"
         "value": pl.Float64(),
         "limit": pl.Float64(),
         "passed": pl.Boolean(),  # null: not judged, which does not hold back

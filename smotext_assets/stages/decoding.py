@@ -21,10 +21,12 @@ from smotext_assets.graph import (
 from smotext_assets.store import JSON, Store
 from smotext_core.card import markdown_table
 from smotext_core.filters import (
+    LEAST_COMPETENCE,
     MIN_ROUND_TRIP_ROWS,
     ROUND_TRIP_RULE,
     calibrate_round_trip,
     calibration_texts,
+    competence_of,
 )
 from smotext_core.schemas import CALIBRATION, conform, decoded_schema
 from smotext_core.streams import sample_seeds
@@ -212,7 +214,15 @@ def _calibrate(
         frame = calibrate_round_trip(found, vectors, documents, labels)
         return frame, {"made_from": inputs}
 
-    tables.write_once("calibration", at, inputs=inputs, make=measure)
+    frame, _, _ = tables.write_once("calibration", at, inputs=inputs, make=measure)
+    competence = competence_of(frame)
+    if competence is not None and competence < LEAST_COMPETENCE:
+        context.log.warning(
+            f"{at['label']}: the generator {used.name} cannot write this corpus: of its held-out "
+            f"texts {competence:.0%} come back nearer than a text of another label lies, at least "
+            f"{LEAST_COMPETENCE:.0%} should. The rows will be held back: adapt the generator "
+            "(--adapt 80), or take one of the corpus's language"
+        )
 
 
 def _mean(frame: pl.DataFrame) -> float:

@@ -22,8 +22,9 @@ from smotext_assets.graph import (
 from smotext_assets.stages.leakage import audit_rows
 from smotext_assets.store import JSON, Manifest, Store, refresh_warehouse
 from smotext_core.card import markdown_table
+from smotext_core.filters import competence_of
 from smotext_core.privacy import HURTS, NOT_EVALUATED, decided, held_back, hurts, judge, red_gates
-from smotext_core.schemas import EVALUATION, GATES, PRIVACY_AUDIT, SYNTHETIC_TEXTS
+from smotext_core.schemas import CALIBRATION, EVALUATION, GATES, PRIVACY_AUDIT, SYNTHETIC_TEXTS
 
 
 class SyntheticTableConfig(dg.Config):
@@ -76,8 +77,9 @@ def synthetic_table(
 ) -> None:
     """One row per accepted text, published: as Parquet, and in the DuckDB warehouse.
 
-    A label whose rows leak, or of which the filters accepted too few, is held back: it has no rows
-    here until somebody publishes it with a reason. The table `gates` says which and why. By
+    A label whose rows leak, of which the filters accepted too few, or whose texts the generator
+    cannot write (`competence` in the table `calibration`), is held back: it has no rows here until
+    somebody publishes it with a reason. The table `gates` says which and why. By
     `hold_where_it_hurts` so is one whose rows make a classifier worse.
     The warehouse is rebuilt in a new file and swapped in; beside `synthetic_texts` it has
     `lineage`, a row per parent, `rejected_texts`, `labelled_texts`, `gates` and `runs`.
@@ -110,6 +112,7 @@ def synthetic_table(
                 accepted=rows.height,
                 wanted=run_config(tables, run)["wanted"].get(label, 0),
                 min_accepted_share=config.min_accepted_share,
+                competence=competence_of(_calibration(tables, partition)),
                 efficacy=efficacy,
                 published_anyway=reasons,
             )
@@ -200,6 +203,13 @@ def _recorded_reasons(tables: Store, partition: dict[str, str], rows: str) -> di
     if manifest is None or manifest.metadata.get("rows") != rows:
         return {}
     return decided(tables.read("gates", partition))
+
+
+def _calibration(tables: Store, partition: dict[str, str]) -> pl.DataFrame:
+    """What held-out texts scored by the label's decoding."""
+    if tables.manifest("calibration", partition) is None:
+        return CALIBRATION.to_frame()
+    return tables.read("calibration", partition)
 
 
 def _audit(

@@ -5,18 +5,23 @@ One text at a time beside its vector and label; what a whole run leaks is `priva
 
 from smotext_core.filters.acceptance import REASONS, SURPLUS, accept, degenerate, shortfall
 from smotext_core.filters.calibration import (
+    COMPETENCE,
     LABEL_RULE,
+    LEAST_COMPETENCE,
     MIN_ROUND_TRIP_ROWS,
     ROUND_TRIP_RULE,
     calibrate_labels,
     calibrate_round_trip,
     calibration_texts,
+    competence_of,
     threshold_of,
 )
 from smotext_core.filters.label_classifier import fit_label_classifier
 
 __all__ = [
+    "COMPETENCE",
     "LABEL_RULE",
+    "LEAST_COMPETENCE",
     "MIN_ROUND_TRIP_ROWS",
     "REASONS",
     "ROUND_TRIP_RULE",
@@ -25,6 +30,7 @@ __all__ = [
     "calibrate_labels",
     "calibrate_round_trip",
     "calibration_texts",
+    "competence_of",
     "degenerate",
     "fit_label_classifier",
     "shortfall",

@@ -1,5 +1,5 @@
-"""Gates of publication: a label's rows are held back where a leak measure is red or few were made;
-and, for whoever asks, where they hurt a classifier.
+"""Gates of publication: a label's rows are held back where a leak measure is red, few were made or
+the generator cannot write such texts; and, for whoever asks, where they hurt a classifier.
 
 A gate that could not be judged (too few rows in the holdout) does not hold back; it is no pass
 either. A measure is red by chance in one audit of a hundred, so now and then an honest label is
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from smotext_core.efficacy import MIN_TEST_DOCUMENTS, verdicts
+from smotext_core.filters import COMPETENCE, LEAST_COMPETENCE
 from smotext_core.schemas import GATES, conform
 
 ACCEPTED = "accepted_share"
@@ -27,6 +28,7 @@ def judge(
     accepted: int,
     wanted: int,
     min_accepted_share: float,
+    competence: float | None = None,
     efficacy: pl.DataFrame | None = None,
     published_anyway: Mapping[str, str] = {},
 ) -> pl.DataFrame:
@@ -34,6 +36,7 @@ def judge(
 
     Args:
         audit: PRIVACY_AUDIT of the label's rows, empty where there are none.
+        competence: see `filters.calibrate_round_trip`; None: it was not measured, and is no gate.
         efficacy: as `hurts` gives it; None: whether the rows hurt is no gate.
         accepted, wanted: rows that passed the filters, and rows asked for. With none wanted the
             share is not judged.
@@ -54,11 +57,10 @@ def judge(
         pl.col("measure").alias("gate"), "value", pl.col("threshold").alias("limit"), "passed"
     )
     enough = None if share is None else share >= min_accepted_share
-    own = pl.DataFrame(
-        [(ACCEPTED, share, min_accepted_share, enough)],
-        schema=measures.schema,
-        orient="row",
-    )
+    rows = [(ACCEPTED, share, min_accepted_share, enough)]
+    if competence is not None:
+        rows.append((COMPETENCE, competence, LEAST_COMPETENCE, competence >= LEAST_COMPETENCE))
+    own = pl.DataFrame(rows, schema=measures.schema, orient="row")
     gates = pl.concat([own, measures, *([] if efficacy is None else [efficacy])])
     reason = pl.col("gate").replace_strict(published_anyway, default=None, return_dtype=pl.String)
     return conform(

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smotext_core.xrag.adapter import ADAPTER_FILES
+from smotext_core.xrag.attention import grouped_attention
 from smotext_core.xrag.checkpoints import (
     check_cached,
     checkpoint_fingerprint,
@@ -155,7 +156,8 @@ def generator_folder(generator: str) -> Path:
 def named_lm(named: dict[str, Any], *, device: str, dtype: str = "float32") -> Any:
     """The language model that a manifest names under "lm"; raises as `load_generator`."""
     if named["name"] == SMOLLM2:
-        return load_smollm2(dtype=dtype).to(device)
+        lm = load_smollm2(dtype=dtype).to(device)
+        return grouped_attention(lm) if device == "cpu" else lm
     folder = lm_folder(named)
     check_cached(folder)
     quantization = named.get("quantization")

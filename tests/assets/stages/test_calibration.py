@@ -37,9 +37,11 @@ def choose_again(home: Home, corpus: Path, **config: Any) -> pl.DataFrame:
 
 def test_thresholds_are_measured_once_a_run_and_held_to(home: Home, larger: Path) -> None:
     assert home.main("run", str(larger), "--run", "r1") == 0
-    round_trip = home.store.read("calibration", AT)
-    assert round_trip.schema == CALIBRATION
-    assert round_trip["n_own"].to_list() == [42]  # three in ten of 140
+    calibration = home.store.read("calibration", AT)
+    assert calibration.schema == CALIBRATION
+    assert calibration["measure"].to_list() == ["round_trip_cosine", "competence"]
+    assert calibration["n_own"].to_list() == [42, 42]  # three in ten of 140
+    round_trip = calibration.head(1)
     (least,) = round_trip["threshold"]
     assert 0.3 < least < 1
     assert 0.9 < round_trip["own_passing"][0] < 1

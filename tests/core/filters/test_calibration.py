@@ -126,3 +126,22 @@ def test_calibrate_labels_keeps_lone_documents_in_training() -> None:
     assert frame["threshold"].null_count() == 2
     with pytest.raises(ValueError, match="184 rows, 183 labels"):
         calibration.calibrate_labels(rows, labels[1:], documents, seed=0)
+
+
+def test_competence_is_the_share_nearer_than_another_label_s_text() -> None:
+    # Ten texts of each label lie in pairs, one of each, at a cosine of .6.
+    vectors = np.repeat(np.eye(10, 20, dtype=np.float32), 2, axis=0)
+    vectors[1::2] = 0.6 * vectors[1::2] + 0.8 * np.eye(10, 20, k=10, dtype=np.float32)
+    labels, documents = ["a", "b"] * 10, [str(i) for i in range(20)]
+    cosines = np.where(np.arange(20) < 13, 0.7, 0.5).astype(np.float32)
+    found = Candidates([["a text"]] * 20, cosines[:, None], vectors[:, None])
+    frame = calibration.calibrate_round_trip(found, vectors, documents, labels)
+    assert frame["measure"].to_list() == ["round_trip_cosine", "competence"]
+    assert calibration.competence_of(frame) == 13 / 20
+    assert frame.row(1) == ("competence", None, 0.5, 0.65, None, 20, 0)
+    assert calibration.threshold_of(frame) == 0.5  # that of the round trip
+    # with one label, or one document, there is nothing to be nearer than
+    for names in (["a"] * 20, labels):
+        of_one = documents if names[1] == "a" else ["d"] * 20
+        alone = calibration.calibrate_round_trip(found, vectors, of_one, names)
+        assert calibration.competence_of(alone) is None

@@ -121,3 +121,13 @@ def test_judge_holds_back_what_hurts_only_if_asked() -> None:
     known = judged(audit(nndr_ratio=True), efficacy=worse, published_anyway={"hurts": "a demo"})
     assert held_back(known).is_empty()
     assert red_gates(known) == ["hurts"]
+
+
+@pytest.mark.parametrize(("share", "passed"), [(0.5, True), (0.49, False), (0.0, False)])
+def test_judge_holds_back_what_the_generator_cannot_write(share: float, passed: bool) -> None:
+    gates = judged(PRIVACY_AUDIT.to_frame(), competence=share)
+    row = gates.filter(pl.col("gate") == "competence").row(0, named=True)
+    assert (row["value"], row["limit"], row["passed"]) == (share, 0.5, passed)
+    assert held_back(gates).height == (not passed)
+    unknown = judged(PRIVACY_AUDIT.to_frame())
+    assert unknown["gate"].to_list() == ["accepted_share"]
