@@ -46,23 +46,26 @@ _LONGEST_SLUG = 60
 _NOT_PROSE = "not prose: letters are fewer than half of its characters"
 
 
-def label_slugs(labels: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the slug of each label, and the labels refused with the reason.
+def label_slugs(labels: Iterable[str]) -> dict[str, str]:
+    """The slug of each label, another one for each.
 
     A slug is 1 to 60 of the characters [A-Za-z0-9_-], so it is safe as a partition key and
-    a folder. Of two labels whose slugs differ in no more than case the first keeps it.
+    a folder. Of labels whose slugs differ in no more than case one keeps it: the one that is its
+    own slug, else the first in the order of the alphabet. The others' end in a hash of the label
+    ("C", "C#" and "C++"; "1" and "-1"), so that no class is lost for its name.
     """
+    by_slug: dict[str, list[str]] = defaultdict(list)
+    for label in dict.fromkeys(labels):
+        by_slug[_slug(label).lower()].append(label)
     slugs: dict[str, str] = {}
-    refused: dict[str, str] = {}
-    owners: dict[str, str] = {}
-    for label in labels:
-        slug = _slug(label)
-        owner = owners.setdefault(slug.lower(), label)
-        if owner == label:
-            slugs[label] = slug
-        else:
-            refused[label] = f"label {label!r} has the slug {slug!r} of the label {owner!r}"
-    return slugs, refused
+    for alike in by_slug.values():
+        first, *others = sorted(alike, key=lambda label: (_slug(label) != label, label))
+        slugs |= {first: _slug(first), **{label: _hashed(_slug(label), label) for label in others}}
+    taken = Counter(slug.lower() for slug in slugs.values())
+    for label, slug in slugs.items():  # a label may be called as another's slug with its hash
+        if taken[slug.lower()] > 1 and slug != label:
+            slugs[label] = _hashed("label", label, digits=32)
+    return slugs
 
 
 def label_texts(
@@ -98,7 +101,7 @@ def label_texts(
         raise ValueError("raw has nulls or repeated document ids; read_corpus refuses such rows")
 
     counts = Counter(raw["label"])
-    slugs, refused = label_slugs(sorted(counts, key=lambda label: (-counts[label], label)))
+    slugs = label_slugs(counts)
     documents = sorted(
         (counts[label], label, _sha256(content(text)), text, document_id, row)
         for row, (document_id, text, label) in enumerate(raw.iter_rows())
@@ -108,9 +111,7 @@ def label_texts(
     seen: dict[str, str] = {}  # hash of a content: the id that keeps it
     hashes: dict[str, dict[str, str]] = defaultdict(dict)  # label: document: hash of its content
     for _, label, document_hash, text, document_id, row in documents:
-        fault = refused.get(label)
-        if fault is None and document_hash in seen:
-            fault = f"duplicate of {seen[document_hash]}"
+        fault = f"duplicate of {seen[document_hash]}" if document_hash in seen else None
         parts = passages(text, max_words=max_words) if fault is None else []
         if fault is None and not parts:
             fault = _NOT_PROSE
@@ -247,7 +248,12 @@ def _slug(label: str) -> str:
     if slug and not letters_lost and len(slug) <= _LONGEST_SLUG:
         return slug
     # what is left of "東京 1" and "大阪 1" is the same
-    suffix = "-" + _sha256(label)[:8]
+    return _hashed(slug, label)
+
+
+def _hashed(slug: str, label: str, *, digits: int = 8) -> str:
+    """`slug` with the first digits of the label's hash, no longer than a slug may be."""
+    suffix = "-" + _sha256(label)[:digits]
     return (slug[: _LONGEST_SLUG - len(suffix)].rstrip("-") or "label") + suffix
 
 
