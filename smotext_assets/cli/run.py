@@ -96,7 +96,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", help="key of the run; default: the time, such as 20261122T0300")
     parser.add_argument("--labels", help="only these, by slug, separated by commas")
     add_pair_options(parser)
-    parser.add_argument("--candidates", type=int, help=f"texts decoded per sample; {_AS_MADE} 8")
+    parser.add_argument("--candidates", type=int, help=f"texts decoded per sample; {_AS_MADE} 6")
     parser.add_argument(
         "--max-rouge-l",
         type=float,

@@ -72,7 +72,7 @@ def test_graph_makes_the_rows_wanted(finished: Home) -> None:
 def test_graph_every_candidate_is_accepted_or_rejected(finished: Home) -> None:
     candidates = finished.store.read_all("decoded_texts")
     kept = len(finished.tables()["synthetic_texts"]) + len(finished.tables()["rejected_texts"])
-    assert kept == candidates.height == 8 * (12 + 15)  # 1.5 samples a row wanted, 8 texts each
+    assert kept == candidates.height == 6 * (12 + 15)  # 1.5 samples a row wanted, 6 texts each
 
 
 def test_graph_lineage_leads_to_train_texts_of_the_same_label(finished: Home) -> None:
