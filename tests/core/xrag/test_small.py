@@ -22,6 +22,7 @@ from smotext_core.xrag.adapter import (
     new_adapter,
     save_adapter,
 )
+from smotext_core.xrag.attention import grouped_attention
 from smotext_core.xrag.folder import SMALL_FOLDER, described, embedded_generator, read_manifest
 from smotext_core.xrag.generator import Generator, load_generator
 from smotext_core.xrag.projector import Projector
@@ -194,3 +195,20 @@ def test_decode_at_points_between_texts_differs_from_both(small: Generator) -> N
     text = small.decode(middle)[0]
     assert text
     assert text not in TEXTS
+
+
+def test_grouped_attention_is_what_transformers_computes() -> None:
+    def steps(lm: Any) -> torch.Tensor:
+        torch.manual_seed(1)
+        found = []
+        with torch.inference_mode():
+            out = lm(inputs_embeds=torch.randn(3, 5, 32), use_cache=True)
+            for token in (4, 9):
+                ids = torch.full((3, 1), token)
+                out = lm(input_ids=ids, past_key_values=out.past_key_values, use_cache=True)
+                found.append(out.logits)
+        return torch.cat(found, dim=1)
+
+    plain = steps(tiny_llama())
+    torch.testing.assert_close(steps(grouped_attention(tiny_llama())), plain)
+    assert plain.std() > 0.01
