@@ -56,8 +56,10 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     Args:
         sampling_strategy: as imbalanced-learn's over-samplers, see `targets.sampling_targets`.
-        k_neighbors: neighbours to pair with; classes of fewer texts use those they have.
-        random_state: integer, None or a `numpy.random.RandomState`.
+        k_neighbors: neighbours to pair with; classes of fewer texts use those they have. As in
+            imbalanced-learn it may be an object with `n_neighbors`, which counts the text itself;
+            its metric is not used, neighbours are those by cosine.
+        random_state: integer, None, a `numpy.random.RandomState` or `numpy.random.Generator`.
         generator: None for the embedded one, "small" or "mini"; a name or a folder that
             `load_generator` takes; or a `TextGenerator`.
         n_candidates: decoded for each sample.
@@ -88,7 +90,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def __init__(
         self,
         sampling_strategy: str | float | Mapping[Any, int] | Callable[..., Any] = "auto",
-        k_neighbors: int = 5,
+        k_neighbors: Any = 5,
         random_state: Any = 0,
         generator: str | TextGenerator | None = None,
         n_candidates: int = 8,
@@ -116,11 +118,19 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.cleaning = cleaning
         self.max_attempts = max_attempts
 
+    def fit(self, texts: Any, labels: Any) -> SMOTExT:
+        """Check the input and set `sampling_strategy_`; raises what `fit_resample` does."""
+        classes = checked_labels(labels, n_texts=len(checked_texts(texts)))
+        self._check()
+        self.sampling_strategy_ = sampling_targets(Counter(classes), self.sampling_strategy)
+        return self
+
     def fit_resample(self, texts: Any, labels: Any, groups: Any = None) -> tuple[Any, Any]:
         """The texts and labels with new ones appended, originals first, in the kinds given.
 
         Args:
-            texts: list, tuple, one-dimensional numpy array, polars or pandas series of n strings.
+            texts: list, tuple, numpy array, polars or pandas series of n strings; or an array or
+                frame of one column, which comes back as one.
                 Blank ones and repetitions are returned but are no parents.
             labels: n labels, of any of those kinds.
             groups: n names, of the document that each text is a passage of, if they are: no two
@@ -245,7 +255,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             slug=slug,
             n_samples=n_samples,
             strategy=self.strategy,
-            k_neighbors=self.k_neighbors,
+            k_neighbors=self._k_neighbors(),
             m_neighbors=self.m_neighbors,
             n_parents=self.n_parents,
             seed=seed,
@@ -261,7 +271,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def _check(self) -> None:
         check_options(
             strategy=self.strategy,
-            k_neighbors=self.k_neighbors,
+            k_neighbors=self._k_neighbors(),
             m_neighbors=self.m_neighbors,
             n_parents=self.n_parents,
             lam=self.lam,
@@ -278,9 +288,20 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 f"{self.n_candidates} and {self.max_attempts}"
             )
 
+    def _k_neighbors(self) -> int:
+        found = self.k_neighbors
+        k = found.n_neighbors - 1 if hasattr(found, "n_neighbors") else found
+        if not isinstance(k, Integral):
+            raise ValueError(
+                f"k_neighbors must be an integer or an object with n_neighbors, got {found!r}"
+            )
+        return int(k)
+
     def _seed(self) -> int:
         if isinstance(self.random_state, Integral):
             return int(self.random_state)
+        if isinstance(self.random_state, np.random.Generator):
+            return int(self.random_state.integers(np.iinfo(np.int32).max))
         from sklearn.utils import check_random_state
 
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))

@@ -1,4 +1,6 @@
-"""Texts and labels as people hold them: lists, arrays, series; checked, and extended in kind."""
+"""Texts and labels as people hold them: lists, arrays, series, a frame of one column; checked, and
+extended in kind.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,24 @@ def _is_missing(value: object) -> bool:
     return value is None or type(value).__name__ in ("NAType", "NaTType")  # pandas'
 
 
+def _only_column(values: Any) -> Any:
+    """The column of a table that has no other, as scikit-learn's pipelines pass them."""
+    if len(getattr(values, "shape", ())) != 2 or values.shape[1] != 1:
+        return values
+    if isinstance(values, pl.DataFrame):
+        return values.to_series()
+    return values.iloc[:, 0] if hasattr(values, "iloc") else values[:, 0]
+
+
 def _items(values: Any, *, name: str) -> list[Any]:
+    values = _only_column(values)
     # iterators would be spent, sets and mappings have no rows
     if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__getitem__"):
         raise ValueError(
             f"{name} must be a list, array or series with one item a row, "
             f"got a {type(values).__name__}"
         )
-    if getattr(values, "ndim", 1) != 1:
+    if len(getattr(values, "shape", (0,))) != 1:
         raise ValueError(f"{name} must be one-dimensional, got shape {values.shape}")
     return values.tolist() if hasattr(values, "tolist") else list(values)
 
@@ -87,7 +99,10 @@ def checked_groups(groups: Any, *, n_texts: int) -> list[str]:
 
 def resampled(values: Any, kept: Sequence[int], new: list[Any]) -> Any:
     """The rows `kept` of `values` and `new` after them, in the kind and dtype of `values`."""
-    rows = list(kept)
+    rows, column = list(kept), _only_column(values)
+    if column is not values:
+        found = resampled(column, kept, new)
+        return found[:, None] if isinstance(found, np.ndarray) else found.to_frame()
     if isinstance(values, np.ndarray):
         # a fixed-width string array widens where a new text is longer
         dtype = None if values.dtype.kind == "U" and new else values.dtype

@@ -13,6 +13,7 @@ from imblearn.pipeline import Pipeline
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
 
 import smotext_core
 from smotext_core import SMOTExT
@@ -382,3 +383,48 @@ def test_fake_generator_candidates_are_best_first_with_true_cosines() -> None:
     assert len(generator.decode(vectors, seed=1)) == 20
     with pytest.raises(ValueError, match=r"shape \(n, 32\), got \(2, 8\)"):
         generator.decode(np.ones((2, 8), dtype=np.float32))
+
+
+@pytest.mark.parametrize("kind", ["array", "polars", "pandas"])
+def test_fit_resample_gives_a_table_of_one_column_back_as_one(kind: str) -> None:
+    tables = {
+        "array": np.array(TEXTS, dtype=object)[:, None],
+        "polars": pl.DataFrame({"note": TEXTS}),
+        "pandas": pd.DataFrame({"note": TEXTS}),
+    }
+    texts, labels = sampler().fit_resample(tables[kind], LABELS)
+    expected, expected_labels = sampler().fit_resample(TEXTS, LABELS)
+    assert type(texts) is type(tables[kind])
+    assert texts.shape == (len(expected), 1)
+    column = texts[:, 0] if kind == "array" else texts["note"]
+    assert list(column) == expected
+    assert labels == expected_labels
+    wide = np.array([TEXTS, TEXTS], dtype=object).T
+    with pytest.raises(ValueError, match=r"must be one-dimensional, got shape \(\d+, 2\)"):
+        sampler().fit_resample(wide, LABELS)
+
+
+def test_k_neighbors_may_be_an_object_that_counts_the_text_itself() -> None:
+    nearest = NearestNeighbors(n_neighbors=4)
+    assert sampler(k_neighbors=nearest).fit_resample(TEXTS, LABELS) == (
+        sampler(k_neighbors=3).fit_resample(TEXTS, LABELS)
+    )
+    with pytest.raises(ValueError, match="must be an integer or an object with n_neighbors"):
+        sampler(k_neighbors="five").fit_resample(TEXTS, LABELS)
+
+
+def test_random_state_may_be_a_generator() -> None:
+    def made(seed: int) -> Any:
+        return sampler(random_state=np.random.default_rng(seed)).fit_resample(TEXTS, LABELS)
+
+    assert made(0) == made(0)
+    assert made(0) != made(1)
+
+
+def test_fit_checks_and_says_how_many_are_wanted() -> None:
+    fitted = sampler().fit(TEXTS, LABELS)
+    given = sampler()
+    given.fit_resample(TEXTS, LABELS)
+    assert fitted.sampling_strategy_ == given.sampling_strategy_
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        sampler().fit(TEXTS, LABELS[1:])
