@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 import uuid
@@ -15,12 +16,17 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from smotext_assets.store.quarantine import QUARANTINED
+
 LOCK_TIMEOUT_S = 120.0
 COPY_BYTES = 2**20
 
 
 class Folder:
-    """Files below a local folder, written whole or not at all."""
+    """Files below a local folder, written whole or not at all.
+
+    Those of quarantined tables are for their owner alone, whatever the umask says.
+    """
 
     grace_s = 0.0  # the lock is held: no other writer is between its part and its manifest
     restore_pauses_s = ()  # and none has to bring a file back
@@ -55,10 +61,15 @@ class Folder:
     def put(self, name: str, data: bytes | IO[bytes]) -> None:
         path = self.root / name
         temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
+        table = Path(name).parts[0]
+        mode = 0o600 if table in QUARANTINED else 0o666
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            if table in QUARANTINED:
+                self._close_to_others(table)
             try:
-                with temporary.open("xb") as file:
+                created = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+                with open(created, "wb") as file:
                     if isinstance(data, bytes):
                         file.write(data)
                     else:
@@ -70,6 +81,12 @@ class Folder:
             finally:
                 temporary.unlink(missing_ok=True)
             sync_folder(path.parent)
+
+    def _close_to_others(self, table: str) -> None:
+        folder = self.root / table
+        if stat.S_IMODE(folder.stat().st_mode) & 0o077:
+            with suppress(PermissionError):  # another owner's, who may have shared it
+                folder.chmod(0o700)
 
     def list(self, prefix: str) -> dict[str, float]:
         found = {}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from smotext_assets.store.commits import leftovers
+from smotext_assets.store.files import Folder
 from smotext_assets.store.tables import Store
 from tests.frames import ONE, RARE, TWO, frames, parts
 
@@ -176,3 +178,20 @@ def test_write_bytes_refuses_names_that_leave_the_store(store: Store, name: str)
         store.write_bytes(name, b"")
     with pytest.raises(ValueError, match="cannot name a file of the store"):
         store.read_bytes(name)
+
+
+def test_quarantined_tables_are_for_their_owner_alone(tmp_path: Path) -> None:
+    folder, umask = Folder(tmp_path), os.umask(0o022)
+    try:
+        (tmp_path / "class_pairs").mkdir()  # of an older version, open to all
+        for table in ("embeddings", "class_pairs", "synthetic_table"):
+            folder.put(f"{table}/label=a/part.parquet", b"rows")
+    finally:
+        os.umask(umask)
+    mode = {path.relative_to(tmp_path).as_posix(): path.stat().st_mode & 0o777
+            for path in tmp_path.rglob("*")}  # fmt: skip
+    for table in ("embeddings", "class_pairs"):
+        assert mode[table] == 0o700
+        assert mode[f"{table}/label=a/part.parquet"] == 0o600
+    assert mode["synthetic_table"] == 0o755
+    assert mode["synthetic_table/label=a/part.parquet"] == 0o644
