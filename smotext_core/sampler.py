@@ -93,7 +93,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         k_neighbors: Any = 5,
         random_state: Any = 0,
         generator: str | TextGenerator | None = None,
-        n_candidates: int = 8,
+        n_candidates: int = 6,
         verbose: bool = False,
         *,
         strategy: Strategy = "smote",

@@ -81,7 +81,7 @@ def test_fit_resample_lineage_is_that_of_the_core() -> None:
     pairs, _ = make_pairs(ids, embeddings, run="", label="cooking", slug="", n_samples=32, seed=11)
     vectors = interpolate(pairs, ids, embeddings, mixing="linear-norm")
     seeds = sample_seeds(range(32), seed=11, label="cooking").tolist()
-    decoded = generator.decode_candidates(vectors, seeds=seeds, n_candidates=8)
+    decoded = generator.decode_candidates(vectors, seeds=seeds, n_candidates=6)
     cooking = lineage.filter(pl.col("label") == "cooking")
     assert cooking["parent_index"].to_list() == [
         [int(parent) for parent in parents] for parents in pairs["parent_ids"].to_list()
@@ -301,7 +301,7 @@ def test_sampler_parameters_and_clone() -> None:
         "k_neighbors": 3,
         "random_state": 0,
         "generator": None,
-        "n_candidates": 8,
+        "n_candidates": 6,
         "verbose": False,
         "strategy": "smote",
         "m_neighbors": 10,
@@ -320,7 +320,7 @@ def test_sampler_parameters_and_clone() -> None:
 def test_sampler_works_in_an_imbalanced_learn_pipeline() -> None:
     pipeline = Pipeline(
         [
-            ("smotext", sampler()),
+            ("smotext", sampler(n_candidates=8)),
             ("tfidf", TfidfVectorizer()),
             ("classifier", LogisticRegression()),
         ]

@@ -213,7 +213,7 @@ def test_fit_resample_cleaning_keeps_blank_rows_and_tells_of_lost_classes() -> N
         ({"k_neighbors": 0}, "k_neighbors must be at least 1.* got k_neighbors=0"),
         ({"n_parents": 7}, "n_parents=7 takes 6 neighbours of a text, k_neighbors is 5"),
         ({"n_candidates": 0}, "n_candidates and max_attempts must be at least 1, got 0 and 3"),
-        ({"max_attempts": 0}, "must be at least 1, got 8 and 0"),
+        ({"max_attempts": 0}, "must be at least 1, got 6 and 0"),
         ({"sampling_strategy": "most"}, "sampling_strategy must be one of .* got 'most'"),
         ({"sampling_strategy": {"cooking": 7}}, "asks for 7 rows of class 'cooking', which has 8"),
         ({"sampling_strategy": {"dance": 9}}, "names the classes .'dance'., which are not present"),
