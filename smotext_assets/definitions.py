@@ -84,7 +84,7 @@ def resources() -> dict[str, Any]:
         "store": store,
         "corpus": Corpus(source=_corpus()),
         "generator": GeneratorResource(
-            generator=os.environ.get("SMOTEXT_GENERATOR") or embedded_generator(),
+            generator=os.environ.get("SMOTEXT_GENERATOR", embedded_generator()),
             device=os.environ.get("SMOTEXT_DEVICE", "cpu"),  # type: ignore[arg-type]  # validated
             dtype=os.environ.get("SMOTEXT_DTYPE", "auto"),  # type: ignore[arg-type]  # validated
             workspace=os.path.join(home, "generators"),

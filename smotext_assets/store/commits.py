@@ -55,6 +55,15 @@ def commit(
         files.put(part, data)
 
 
+def sweep_batches(files: Folder | Bucket, folder: str) -> None:
+    """Delete the batches beside a committed partition, whose writer was killed before it did."""
+    try:
+        for name in filter(is_batch, leftovers(files, folder)):
+            files.delete(name)
+    except OSError as error:
+        _log.warning("%s is committed; its batches may remain: %s", folder, error)
+
+
 def retract(files: Folder | Bucket, folder: str) -> None:
     """Delete the partition in `folder`, manifest first, and all that was left there."""
     files.delete(f"{folder}/{MANIFEST}")

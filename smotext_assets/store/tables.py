@@ -24,6 +24,7 @@ from smotext_assets.store.commits import (
     open_committed,
     open_current,
     retract,
+    sweep_batches,
 )
 from smotext_assets.store.files import Folder, room_in
 from smotext_assets.store.manifests import (
@@ -160,7 +161,9 @@ class Store:
         try:
             manifest = self.manifest(table, partition)
             if manifest is not None and manifest.fingerprint == fingerprint:
-                return self.read(table, partition), manifest, False
+                frame = self.read(table, partition)
+                sweep_batches(self._files, folder_of(table, partition))
+                return frame, manifest, False
         except (ValueError, FileNotFoundError) as error:
             _log.warning("%s is made again: %s", folder_of(table, partition), error)
         frame, metadata = make()
