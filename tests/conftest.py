@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """A suite begun where SIGTERM is ignored hands that on to every process that it starts.
+
+    Those that Dagster ends by it, `tail -F` of the compute logs, would then run for good.
+    """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
