@@ -144,7 +144,7 @@ EVALUATION = pl.Schema(
     {
         "run": pl.String(),
         "head": pl.String(),  # classifier: one of evaluation.HEADS
-        "arm": pl.String(),  # training rows: one of evaluation.ARMS
+        "arm": pl.String(),  # training rows: one of evaluation.ARMS, or of other rows
         "metric": pl.String(),  # "macro_f1", "accuracy", "f1"
         "label": pl.String(),  # of a per-class metric, else null
         "value": pl.Float64(),  # mean over seeds
@@ -152,6 +152,11 @@ EVALUATION = pl.Schema(
         "low": pl.Float64(),  # 95 % paired bootstrap interval of the difference
         "high": pl.Float64(),
         "verdict": pl.String(),  # "helps", "no evidence", "hurts"
+        "cheap_arm": pl.String(),  # of arms with made rows: the best that needs no generator
+        "over_cheap": pl.Float64(),  # the difference to that one
+        "over_low": pl.Float64(),
+        "over_high": pl.Float64(),
+        "over_verdict": pl.String(),
         "n_seeds": pl.Int32(),
     }
 )

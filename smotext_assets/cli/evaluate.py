@@ -12,7 +12,7 @@ from rich.text import Text
 
 from smotext_assets.graph import check_run
 from smotext_assets.store import Store
-from smotext_core.efficacy import verdicts
+from smotext_core.efficacy import best_with_rows, verdicts
 
 _COLORS = {"helps": "green", "hurts": "red"}
 
@@ -64,16 +64,20 @@ def print_verdicts(evaluation: pl.DataFrame, run: str, console: Console) -> None
         console.print(f"run {run}: no synthetic row was made, so there is nothing to judge")
     heads = [name for name in advice.columns if name not in ("label", "advice")]
     of_row = {
-        (row["arm"], row["head"], row["metric"], row["label"]): row
-        for row in evaluation.iter_rows(named=True)
+        (row["arm"], row["head"]): row
+        for row in evaluation.filter(pl.col("metric") == "macro_f1").iter_rows(named=True)
     }
     if advice.height:
-        table = Table(title=f"run {run}: F1 with synthetic rows", title_justify="left")
+        of_best = {
+            (row["head"], row["label"]): row
+            for row in best_with_rows(evaluation).iter_rows(named=True)
+        }
+        title = f"run {run}: F1 with synthetic rows, over the best arm that needs none"
+        table = Table(title=title, title_justify="left")
         for name in ("label", *heads, "advice"):
             table.add_column(name, overflow="fold")
         for label, *_, advised in advice.iter_rows():
-            metric = "macro_f1" if label is None else "f1"
-            cells = [_cell(of_row.get(("smotext", head, metric, label))) for head in heads]
+            cells = [_over(of_best.get((head, label))) for head in heads]
             named = "all labels (macro-F1)" if label is None else label
             table.add_row(Text(named), *cells, Text(advised))
         console.print(table)
@@ -81,11 +85,11 @@ def print_verdicts(evaluation: pl.DataFrame, run: str, console: Console) -> None
     for name in ("arm", *heads):
         table.add_column(name)
     for arm in evaluation["arm"].unique(maintain_order=True):
-        table.add_row(arm, *(_cell(of_row.get((arm, head, "macro_f1", None))) for head in heads))
+        table.add_row(arm, *(_cell(of_row.get((arm, head))) for head in heads))
     console.print(table)
     console.print(
-        "Differences to the real rows alone with 95 % intervals; where one spans 0 there is no "
-        "evidence: do not augment that label."
+        "Above, the best arm with synthetic rows beside the best without, below every arm beside "
+        "the real rows alone, with 95 % intervals; where one spans 0 there is no evidence."
     )
 
 
@@ -96,3 +100,11 @@ def _cell(row: Mapping[str, Any] | None) -> Text:
         return Text(f"{row['value']:.3f}")
     figures = f"{row['difference']:+.3f} ({row['low']:+.3f}, {row['high']:+.3f})"
     return Text(f"{figures} {row['verdict']}", style=_COLORS.get(row["verdict"], ""))
+
+
+def _over(row: Mapping[str, Any] | None) -> Text:
+    if row is None:
+        return Text("–")
+    figures = f"{row['over_cheap']:+.3f} ({row['over_low']:+.3f}, {row['over_high']:+.3f})"
+    told = f"{figures} {row['over_verdict']}: {row['arm']} over {row['cheap_arm']}"
+    return Text(told, style=_COLORS.get(row["over_verdict"], ""))

@@ -22,6 +22,7 @@ from smotext_core.card.pictures import (
     style_axes,
     title_axes,
 )
+from smotext_core.efficacy import CHEAP, WITH_ROWS
 from smotext_core.filters import SURPLUS
 
 MAX_LABELS = 24
@@ -97,7 +98,7 @@ def efficacy_chart(evaluation: pl.DataFrame) -> bytes:
     found = rows["head"].unique(maintain_order=True)
     drawn = {head: HEADS[head] for head in HEADS if head in set(found)}
     drawn |= {head: (SOFT, "^", 0.35, head) for head in found if head not in HEADS}
-    order = ("smotext", "smotext_alone", "word_edits", "smote", "oversample", "class_weight")
+    order = (*WITH_ROWS, "smotext_alone", *reversed(CHEAP))
     told = overall["arm"].unique(maintain_order=True).to_list()
     arms = [arm for arm in order if arm in told] + [arm for arm in told if arm not in order]
     blocks = [(arms, overall, "arm", "macro-F1, by training rows")]

@@ -9,7 +9,7 @@ import polars as pl
 
 from smotext_core.card.charts import efficacy_chart, funnel, leakage_chart
 from smotext_core.card.markup import Block, markdown_rows, one_line, paragraph, picture, table
-from smotext_core.efficacy import HEADS, MIN_TEST_DOCUMENTS
+from smotext_core.efficacy import HEADS, MIN_TEST_DOCUMENTS, best_with_rows
 from smotext_core.filters import REASONS
 from smotext_core.privacy import MEASURES
 from smotext_core.texts import MAX_TEXTS, diversity
@@ -22,14 +22,11 @@ _HEADS = {
 
 
 def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
-    """Differences to the real rows alone, as a table and as a chart."""
+    """The rows over what costs nothing, as a table, and over the real rows alone, as a chart."""
     if advice.is_empty():
         return [paragraph("Not judged: there were no synthetic rows to train on.")]
     of_row = {
-        (row["head"], row["label"]): row
-        for row in evaluation.filter(
-            pl.col("arm") == "smotext", pl.col("metric").is_in(["macro_f1", "f1"])
-        ).iter_rows(named=True)
+        (row["head"], row["label"]): row for row in best_with_rows(evaluation).iter_rows(named=True)
     }
     known = [head for head in HEADS if head in advice.columns]
     others = [name for name in advice.columns if name not in (*known, "label", "advice")]
@@ -46,9 +43,10 @@ def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
             f"The same classifier is trained on {n_seeds} subsamples of the real rows, each time "
             "with and without the synthetic rows that descend from that subsample, and tested on "
             "real texts that neither the generator's pairs nor the classifier saw. A figure is the "
-            "difference in F1, then its 95 % bootstrap interval. Where the interval spans 0 there "
-            "is no evidence of help: do not augment that label. Rows that a gate holds back are "
-            "judged with the others."
+            "difference in F1 of the best arm with the rows, alone or with class weights or word "
+            "edits, to the best arm that needs none; then its 95 % bootstrap interval. Where the "
+            "interval spans 0 there is no evidence that the rows are worth more than what costs "
+            "nothing. Rows that a gate holds back are judged with the others."
         ),
         table(("label", "advice", *(_HEADS.get(head, head) for head in heads)), rows),
         picture(
@@ -57,9 +55,9 @@ def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
         paragraph(
             "Filled markers are verdicts; a label with fewer than "
             f"{MIN_TEST_DOCUMENTS} test documents gets none. Of twenty intervals about one misses "
-            "by chance. class_weight, oversample, smote and word_edits are what one would try "
-            "first; if they do as well, prefer them. TF-IDF matters most: it never saw the encoder "
-            "that made the texts."
+            "by chance. class_weight, oversample, smote, mixup and word_edits are what one would "
+            "try first; if they do as well, prefer them. TF-IDF matters most: it never saw the "
+            "encoder that made the texts."
         ),
     ]
 
@@ -218,8 +216,9 @@ def verdict_lines(
 def _interval(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "–"
-    figures = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
-    return f"{figures}: {row['verdict']}".replace("-", "\u2212")  # minus signs
+    figures = f"{row['over_cheap']:+.3f} ({row['over_low']:+.3f} to {row['over_high']:+.3f})"
+    figures = figures.replace("-", "\u2212")  # minus signs
+    return f"{figures}: {row['over_verdict']} ({row['arm']} over {row['cheap_arm']})"
 
 
 def result(passed: bool | None) -> str:

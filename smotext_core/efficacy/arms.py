@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from smotext_core.neighbors import unit
 SUBSAMPLE = 0.8
 MAX_TERMS = 20_000
 MAX_SPAN = 1000  # rows up to which a fit moves to the span of its rows
+MIXUP_ALPHA = 0.2  # of the Beta that mixup's shares are drawn from (Zhang et al. 2018, section 3.1)
 
 
 def designs(
@@ -25,6 +26,7 @@ def designs(
     test: pl.DataFrame,
     synthetic: pl.DataFrame,
     edited: pl.DataFrame,
+    others: Mapping[str, pl.DataFrame],
     pools: dict[str, NDArray[np.float32]],
     *,
     labels: list[str],
@@ -35,17 +37,23 @@ def designs(
 ) -> Iterator[tuple[int, str, str, tuple[Any, ...], tuple[Any, ...], Any]]:
     """Seed, head, arm, features with codes and weights to fit, the left-out rows, the test rows.
 
-    Each of `pools`, by head, is the vectors of train, synthetic, edited, test; an arm is row
-    numbers of them and their weights. `edited` is as `edited_rows` gives it. With `in_span` few
-    rows come in coordinates of their span.
+    Each of `pools`, by head, is the vectors of train, synthetic, edited, each of `others`, test; an
+    arm is row numbers of them and their weights. `edited` is as `edited_rows` gives it, `others` as
+    `evaluation.evaluate` takes them. With `in_span` few rows come in coordinates of their span.
     """
-    n_train, n_made = train.height, train.height + synthetic.height
-    y = np.concatenate([codes(frame["label"], labels) for frame in (train, synthetic, edited)])
-    counts = _word_counts([*train["text"], *synthetic["text"], *edited["text"], *test["text"]])
+    frames = [train, synthetic, edited, *others.values()]
+    starts = np.cumsum([0, *(frame.height for frame in frames)])
+    y = np.concatenate([codes(frame["label"], labels) for frame in frames])
+    counts = _word_counts([text for frame in (*frames, test) for text in frame["text"]])
     test_rows = np.arange(len(y), len(y) + test.height)
     row_of = {text_id: row for row, text_id in enumerate(train["text_id"])}
-    parents = [[row_of[parent] for parent in ids] for ids in synthetic["parent_ids"]]
     source = codes(edited["source"], train["text_id"].to_list())
+    made = {"smotext": (synthetic, starts[1])} if synthetic.height else {}
+    made |= {name: (others[name], at) for name, at in zip(others, starts[3:], strict=False)}
+    parents = {
+        name: [[row_of[parent] for parent in ids] for ids in frame["parent_ids"]]
+        for name, (frame, _) in made.items()
+    }
 
     shorter = _in_span if in_span else lambda *blocks: blocks
 
@@ -53,14 +61,15 @@ def designs(
         rng = np.random.default_rng([seed, 0, number])
         kept = subsample(train, labels, seed=seed, number=number, rng=rng)
         real, out = np.flatnonzero(kept), np.flatnonzero(~kept)
-        usable = np.array(
-            [n_train + row for row, rows in enumerate(parents) if kept[rows].all()], dtype=np.int64
-        )
+        usable = {
+            name: at + np.flatnonzero([kept[rows].all() for rows in parents[name]])
+            for name, (_, at) in made.items()
+        }
         present = np.bincount(y[real], minlength=len(labels))
         if synthetic.is_empty():
             added = np.where(present > 0, present.max() - present, 0)
         else:
-            added = np.bincount(y[usable], minlength=len(labels))
+            added = np.bincount(y[usable["smotext"]], minlength=len(labels))
 
         ones = np.ones(len(real))
         members = [np.flatnonzero(y[real] == code) for code in range(len(labels))]
@@ -69,38 +78,47 @@ def designs(
         often = ones + np.bincount(_join(duplicates), minlength=len(real))
         arms: dict[str, tuple[NDArray[Any], Any]] = {
             "real": (real, ones),
-            "class_weight": (real, len(real) / ((present > 0).sum() * present[y[real]])),
+            "class_weight": (real, _balanced(y[real])),
             "oversample": (real, often),
         }
         if edited.height:
-            own = n_made + np.flatnonzero(kept[source])
+            own = starts[2] + np.flatnonzero(kept[source])
             chosen = _join([_repeated(own[y[own] == code], n) for code, n in enumerate(added)])
             arms["word_edits"] = _join([real, chosen]), None
+        for name, rows in usable.items():
+            arms[name] = _join([real, rows]), None
+            if name != "smotext" and synthetic.height:
+                arms[f"smotext_{name}"] = _join([real, usable["smotext"], rows]), None
         if synthetic.height:
-            arms["smotext"] = _join([real, usable]), None
-            arms["smotext_alone"] = _join([real[added[y[real]] == 0], usable]), None
+            both, _ = arms["smotext"]
+            arms["smotext_class_weight"] = both, _balanced(y[both])
+            if edited.height:
+                arms["smotext_word_edits"] = _join([both, chosen]), None
+            alone = real[added[y[real]] == 0]
+            arms["smotext_alone"] = _join([alone, usable["smotext"]]), None
 
-        shared: dict[str, list[Any]] = {}  # three arms have the real rows' features
         for head in (*pools, "tfidf"):
+            shared: dict[int, list[Any]] = {}  # some arms differ in their weights alone
             for arm, (rows, weights) in arms.items():
-                if rows is not real or arm == "real":
-                    shared[head] = shorter(
+                if id(rows) not in shared:
+                    shared[id(rows)] = shorter(
                         *(
                             _tfidf(counts, rows, out, test_rows)
                             if head == "tfidf"
                             else [pools[head][part] for part in (rows, out, test_rows)]
                         )
                     )
-                own_rows, left, tested = shared[head]
+                own_rows, left, tested = shared[id(rows)]
                 yield number, head, arm, (own_rows, y[rows], weights), (left, y[out]), tested
         for head, pool in pools.items():
-            made, made_codes = _smote(
-                train[real], pool[real], labels, added, run=run, seed=seed + number
-            )
-            parts = np.vstack([pool[real], made]), pool[out], pool[test_rows]
-            own_rows, left, tested = shorter(*parts)
-            fitted = own_rows, np.concatenate([y[real], made_codes]), None
-            yield number, head, "smote", fitted, (left, y[out]), tested
+            smote = _smote(train[real], pool[real], labels, added, run=run, seed=seed + number)
+            mixup = _mixup(pool[real], y[real], max(len(real), int(added.sum())), rng=rng)
+            for arm, (vectors, own_codes, weights) in {"smote": smote, "mixup": mixup}.items():
+                parts = np.vstack([pool[real], vectors]), pool[out], pool[test_rows]
+                own_rows, left, tested = shorter(*parts)
+                every = None if weights is None else np.concatenate([ones, weights])
+                fitted = own_rows, np.concatenate([y[real], own_codes]), every
+                yield number, head, arm, fitted, (left, y[out]), tested
 
 
 def edited_rows(train: pl.DataFrame, synthetic: pl.DataFrame, *, seed: int) -> pl.DataFrame:
@@ -139,7 +157,8 @@ def _smote(
     *,
     run: str,
     seed: int,
-) -> tuple[NDArray[Any], NDArray[Any]]:
+) -> tuple[NDArray[Any], NDArray[Any], None]:
+    """Points between vectors of each label, their codes; all of weight 1."""
     from smotext_core.mixing import interpolate, make_pairs
 
     vectors = [np.empty((0, embeddings.shape[1]), dtype=np.float32)]
@@ -156,7 +175,29 @@ def _smote(
         )
         vectors.append(unit(interpolate(pairs, ids, own, mixing="linear")))
         made.append(np.full(pairs.height, code))
-    return np.vstack(vectors), np.concatenate(made)
+    return np.vstack(vectors), np.concatenate(made), None
+
+
+def _mixup(
+    vectors: NDArray[Any], own: NDArray[np.int64], n: int, *, rng: np.random.Generator
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """`n` points between any two rows, each as two rows: of either code, weighted by its share.
+
+    To cross-entropy that is one row with the soft label (Zhang et al. 2018, equation 2).
+    """
+    first, second = rng.integers(len(vectors), size=(2, n))
+    share = rng.beta(MIXUP_ALPHA, MIXUP_ALPHA, size=n)
+    mixed = (share[:, None] * vectors[first] + (1 - share[:, None]) * vectors[second]).astype(
+        vectors.dtype
+    )
+    both = np.vstack([mixed, mixed])
+    return both, np.concatenate([own[first], own[second]]), np.concatenate([share, 1 - share])
+
+
+def _balanced(own: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weights under which every code counts the same: n / (codes · rows of the code)."""
+    times = np.bincount(own)
+    return np.asarray(len(own) / ((times > 0).sum() * times[own]), dtype=np.float64)
 
 
 def subsample(

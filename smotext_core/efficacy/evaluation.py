@@ -8,11 +8,19 @@ rows stay fixed. Every arm is fitted on that same subsample, so all differences 
 - "class_weight": the real rows, weighted n / (labels · rows of the label);
 - "oversample": plus random duplicates;
 - "smote": plus SMOTE points between embeddings, never decoded (not on TF-IDF);
+- "mixup": plus points between any two embeddings, with both labels (not on TF-IDF);
 - "word_edits": plus real texts with words swapped, inserted or deleted (`word_edits`);
 - "smotext": plus the synthetic rows;
-- "smotext_alone": of a label with usable synthetic rows those alone, of any other its real rows.
+- "smotext_class_weight", "smotext_word_edits": these two together;
+- "smotext_alone": of a label with usable synthetic rows those alone, of any other its real rows;
+- of every other set of rows given, its name: plus those; "smotext_" and its name: plus both.
 
-"oversample", "smote" and "word_edits" add as many rows per label as "smotext" does in that seed.
+"oversample", "smote" and "word_edits" add as many rows per label as "smotext" does in that seed,
+"mixup" as many as there are real rows, or as those added where these are more.
+
+Nobody has to choose between the rows and what costs nothing, and nothing is no rival. So the
+verdict on a run compares the best of `WITH_ROWS` with the best of `CHEAP`, each by its macro-F1 on
+that head. Both are chosen on the test rows, among five and among three: that favours the cheap arm.
 Heads are a logistic regression on the encoder's vectors (unit norm), one on TF-IDF of words and
 word pairs, which never saw the generator's encoder, and one on another encoder's vectors where
 there is one. C is tuned per head and arm, "real" included, for macro-F1 on the train documents that
@@ -25,7 +33,7 @@ says what another draw of these documents would give, not what another corpus wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,13 +45,16 @@ from smotext_core.efficacy.softmax import Softmax, fit_softmax, principal_axes
 from smotext_core.neighbors import unit
 from smotext_core.schemas import EVALUATION, conform
 
-ARMS = (
-    "real", "class_weight", "oversample", "smote", "word_edits", "smotext", "smotext_alone",
-)  # fmt: skip
+CHEAP = ("class_weight", "oversample", "smote", "mixup", "word_edits")  # need no generator
+WITH_ROWS = ("smotext", "smotext_class_weight", "smotext_word_edits")
+ARMS = ("real", *CHEAP, *WITH_ROWS, "smotext_alone")
 HEADS = ("embedding", "tfidf", "other_encoder")  # the last only where there is one
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
+Rows = tuple[pl.DataFrame, NDArray[Any]]  # as `synthetic`, and (n, d) vectors
 Predicted = dict[tuple[str, str], list[NDArray[np.int64]]]  # (head, arm) → (test rows,) a seed
-PROTOCOL = 2  # one up where the same rows give other figures: recorded ones are then made anew
+PROTOCOL = 3  # one up where the same rows give other figures: recorded ones are then made anew
+GAIN = ("difference", "low", "high", "verdict")  # columns: over the real rows alone
+OVER = ("over_cheap", "over_low", "over_high", "over_verdict")  # over the best of CHEAP
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 C_GRID = (1.0, 10.0, 100.0)
 TUNING_SEEDS = 3
@@ -68,18 +79,20 @@ def evaluate(
     seed: int = 0,
     encode: Encode | None = None,
     other_encode: Encode | None = None,
+    others: Mapping[str, Rows] | None = None,
 ) -> pl.DataFrame:
     """Scores of every arm under all heads, each with its difference to "real" and an interval.
 
     `train` and `test` are LABELLED_TEXTS rows, `synthetic` SYNTHETIC_TEXTS rows; row i of each
-    (n, d) array is the embedding of row i. Without synthetic rows there is no arm "word_edits",
-    "smotext" or "smotext_alone", and "oversample" and "smote" fill every label up to the largest. A
-    label without test rows has no row "f1" and no part in macro-F1. For the arm "real" difference,
-    interval and verdict are null.
+    (n, d) array is the embedding of row i. Without synthetic rows there is no arm "word_edits" and
+    none that begins with "smotext", and "oversample" and "smote" fill every label up to the
+    largest. A label without test rows has no row "f1" and no part in macro-F1. For the arm "real"
+    difference, interval and verdict are null.
 
     Args:
         encode: the encoder of the vectors, for the edited texts; None: no arm "word_edits".
         other_encode: another encoder, which makes the head "other_encoder".
+        others: other rows that descend from `train`, by the name of their arm.
 
     Returns:
         An EVALUATION frame, ordered by head, arm, metric, label.
@@ -92,6 +105,7 @@ def evaluate(
         train, train_embeddings, test, test_embeddings, synthetic, synthetic_embeddings,
         labels=sorted({*train["label"], *test["label"]}),
         run=run, n_seeds=n_seeds, seed=seed, encode=encode, other_encode=other_encode,
+        others=others,
     )  # fmt: skip
     return compare(test, predicted, labels=sorted({*train["label"], *test["label"]}),
                    run=run, seed=seed)  # fmt: skip
@@ -111,11 +125,14 @@ def predict(
     seed: int,
     encode: Encode | None = None,
     other_encode: Encode | None = None,
+    others: Mapping[str, Rows] | None = None,
 ) -> Predicted:
     """What every arm says of the test rows, as places in `labels`; see `evaluate`."""
     if n_seeds < 1:
         raise ValueError(f"n_seeds must be at least 1, got {n_seeds}")
-    check_rows(train, test, synthetic)
+    more = {name: frame for name, (frame, _) in (others or {}).items() if frame.height}
+    for frame in (synthetic, *more.values()):
+        check_rows(train, test, frame)
     real, made, tested = (
         checked_vectors("train", train, train_embeddings),
         checked_vectors("synthetic", synthetic, synthetic_embeddings),
@@ -123,11 +140,12 @@ def predict(
     )
     edited = edited_rows(train, synthetic if encode else synthetic.clear(), seed=seed)
     own = encode(edited["text"].to_list()) if encode and edited.height else real[:0]
-    pools = {
-        "embedding": unit(np.vstack([real, made, checked_vectors("edited", edited, own), tested]))
-    }
+    blocks = [real, made, checked_vectors("edited", edited, own)]
+    blocks += [checked_vectors(name, more[name], (others or {})[name][1]) for name in more]
+    pools = {"embedding": unit(np.vstack([*blocks, tested]))}
     if other_encode:
-        texts = [*train["text"], *synthetic["text"], *edited["text"], *test["text"]]
+        frames = (train, synthetic, edited, *more.values(), test)
+        texts = [text for frame in frames for text in frame["text"]]
         pools["other_encoder"] = unit(other_encode(texts))
     few = train.height <= FEW_ROWS
     if not few:
@@ -138,7 +156,7 @@ def predict(
     chosen: dict[tuple[str, str], int] = {}
     n_tuning = min(TUNING_SEEDS, n_seeds)
     for number, *key, fitted, left_out, test_features in designs(
-        train, test, synthetic, edited, pools,
+        train, test, synthetic, edited, more, pools,
         labels=labels, run=run, n_seeds=n_seeds, seed=seed, in_span=few,
     ):  # fmt: skip
         arm = (key[0], key[1])
@@ -157,33 +175,6 @@ def predict(
             chosen[arm] = int(means.argmax())  # the smallest C where equal
             predicted[arm] = [trial[chosen[arm]][1] for trial in trials[arm]]
     return predicted
-
-
-def verdicts(evaluation: pl.DataFrame) -> pl.DataFrame:
-    """What the arm "smotext" does for each label: a column of verdicts a head, and the advice.
-
-    One row per label (F1), and one whose label is null for macro-F1. The advice is "augment" only
-    where a head says "helps" and none says "hurts"; an interval that spans 0 is no reason to.
-
-    Returns:
-        label, embedding, tfidf, other_encoder where it was used, advice; no rows if `evaluation`
-        has no arm "smotext".
-    """
-    rows = evaluation.filter(pl.col("arm") == "smotext", pl.col("metric").is_in(["macro_f1", "f1"]))
-    heads = [head for head in HEADS if head != "other_encoder" or head in set(rows["head"])]
-    verdict = pl.col("verdict")
-    advised = (verdict == "helps").any() & ~(verdict == "hurts").any()
-    return (
-        rows.group_by("label")
-        .agg(
-            *(verdict.filter(pl.col("head") == head).first().alias(head) for head in heads),
-            pl.when(advised)
-            .then(pl.lit("augment"))
-            .otherwise(pl.lit("do not augment"))
-            .alias("advice"),
-        )
-        .sort("label", nulls_last=False)
-    )
 
 
 def scores(
@@ -236,28 +227,47 @@ def compare(
     # (head, arm) → (seeds, 1 + resamples, metrics)
     of_arm = {
         key: np.stack([scores(truth, p, weights, n_labels=n_labels) for p in rows])
-        for key, rows in sorted(
-            predicted.items(), key=lambda item: (HEADS.index(item[0][0]), ARMS.index(item[0][1]))
+        for key, rows in sorted(predicted.items(), key=lambda item: _place(*item[0]))
+    }
+    rivals = {
+        head: max(
+            (arm for of, arm in of_arm if of == head and arm in CHEAP),
+            key=lambda arm: of_arm[head, arm][:, 0, METRICS.index("macro_f1")].mean(),
         )
+        for head, _ in of_arm
     }
     columns: list[tuple[str, str | None]] = [(metric, None) for metric in METRICS]
     columns += [("f1", label) for label in labels]
     table: list[dict[str, Any]] = []
     for (head, arm), values in of_arm.items():
         gained = np.einsum("bs,sbm->bm", seed_weights, values - of_arm[head, "real"])
+        rival = of_arm[head, rivals[head]]
+        over = np.einsum("bs,sbm->bm", seed_weights, values - rival)
         for column, (metric, label) in enumerate(columns):
             if label is not None and not n_documents[label]:
                 continue
             row: dict[str, Any] = {"run": run, "head": head, "arm": arm, "metric": metric}
             row |= {"label": label, "value": values[:, 0, column].mean(), "n_seeds": n_seeds}
+            few = label is not None and n_documents[label] < MIN_TEST_DOCUMENTS
             if arm != "real":
-                low, high = np.nanquantile(gained[1:, column], (0.025, 0.975))
-                few = label is not None and n_documents[label] < MIN_TEST_DOCUMENTS
-                verdict = "helps" if low > 0 else "hurts" if high < 0 else "no evidence"
-                row |= {"difference": gained[0, column], "low": low, "high": high}
-                row["verdict"] = "no evidence" if few else verdict
+                row |= dict(zip(GAIN, _interval(gained[:, column], few=few), strict=True))
+            if arm not in ("real", *CHEAP):
+                row["cheap_arm"] = rivals[head]
+                row |= dict(zip(OVER, _interval(over[:, column], few=few), strict=True))
             table.append(row)
     return conform(pl.DataFrame(table, schema=EVALUATION), EVALUATION)
+
+
+def _interval(drawn: NDArray[Any], *, few: bool) -> tuple[float, float, float, str]:
+    """Difference, low, high, verdict, of a difference (1 + resamples,)."""
+    low, high = np.nanquantile(drawn[1:], (0.025, 0.975))
+    verdict = "helps" if low > 0 else "hurts" if high < 0 else "no evidence"
+    return drawn[0], low, high, "no evidence" if few else verdict
+
+
+def _place(head: str, arm: str) -> tuple[int, int, str]:
+    """Where an arm stands in the table: those of others come last."""
+    return HEADS.index(head), ARMS.index(arm) if arm in ARMS else len(ARMS), arm
 
 
 def _fit(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from smotext_core.efficacy import MIN_TEST_DOCUMENTS, verdicts
+from smotext_core.efficacy import MIN_TEST_DOCUMENTS, best_with_rows, verdicts
 from smotext_core.filters import COMPETENCE, LEAST_COMPETENCE
 from smotext_core.schemas import GATES, conform
 
@@ -76,10 +76,11 @@ def judge(
 def hurts(evaluation: pl.DataFrame | None, label: str, *, test_documents: int) -> pl.DataFrame:
     """The gate that a label's verdict must pass: gate, value, limit, passed, for `judge`.
 
-    Its value is the highest difference in F1 that the worst head's interval allows: below 0 the
-    rows hurt. With fewer test documents than MIN_TEST_DOCUMENTS there is no verdict, and a label
-    without rows has none either: neither is judged. Rows that nobody has evaluated do not pass:
-    what is asked is that they are known not to hurt.
+    Its value is the highest difference in F1 that the worst head's interval allows, of the best arm
+    with the rows over the best that costs nothing: below 0 the rows hurt. With fewer test documents
+    than MIN_TEST_DOCUMENTS there is no verdict, and a label without rows has none either: neither
+    is judged. Rows that nobody has evaluated do not pass: what is asked is that they are known not
+    to hurt.
 
     Args:
         evaluation: EVALUATION of these very rows; None where there is none yet.
@@ -90,10 +91,8 @@ def hurts(evaluation: pl.DataFrame | None, label: str, *, test_documents: int) -
         row = (NOT_EVALUATED, None, 0.0, False)
     else:
         told = verdicts(evaluation).filter(pl.col("label") == label).drop("label", "advice")
-        of_label = evaluation.filter(
-            pl.col("arm") == "smotext", pl.col("metric") == "f1", pl.col("label") == label
-        )
-        highest: float | None = of_label["high"].min()  # type: ignore[assignment]
+        of_label = best_with_rows(evaluation).filter(pl.col("label") == label)
+        highest: float | None = of_label["over_high"].min()  # type: ignore[assignment]
         judged = told.height > 0 and test_documents >= MIN_TEST_DOCUMENTS
         row = (HURTS, highest, 0.0, "hurts" not in told.row(0) if judged else None)
     schema = {name: GATES[name] for name in ("gate", "value", "limit", "passed")}

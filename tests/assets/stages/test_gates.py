@@ -146,10 +146,10 @@ def hurting(finished: Home, corpus: Path, tmp_path: Path, monkeypatch: pytest.Mo
         frame = evaluate(*given, **options)  # type: ignore[arg-type]
         high = pl.col("label").replace_strict({"medicine": -0.1}, default=0.2)
         verdict = pl.col("label").replace_strict({"medicine": "hurts"}, default="helps")
-        mine = pl.col("arm") == "smotext"
+        mine = pl.col("over_cheap").is_not_null()
         return frame.with_columns(
-            pl.when(mine).then(high).otherwise("high").alias("high"),
-            pl.when(mine).then(verdict).otherwise("verdict").alias("verdict"),
+            pl.when(mine).then(high).otherwise("over_high").alias("over_high"),
+            pl.when(mine).then(verdict).otherwise("over_verdict").alias("over_verdict"),
         )
 
     monkeypatch.setattr("smotext_assets.stages.evidence.evaluate", found)

@@ -17,6 +17,7 @@ from smotext_core.card.charts import _place, efficacy_chart, funnel, leakage_cha
 from smotext_core.card.markup import markdown_text
 from smotext_core.card.pictures import class_map
 from smotext_core.card.tables import markdown_table, sample_table
+from smotext_core.efficacy import WITH_ROWS
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT
 from smotext_core.texts.diversity import diversity
 
@@ -78,8 +79,18 @@ def evaluation_of(*labels: str) -> pl.DataFrame:
                         "high": None if gain is None else gain + 0.05,
                         "verdict": None if gain is None else "helps" if gain > 0 else "no evidence",
                     }
+                    | (over_class_weight(gain) if gain is not None and arm in WITH_ROWS else {})
                 )
     return pl.DataFrame(rows, schema=EVALUATION)
+
+
+def over_class_weight(gain: float) -> dict[str, object]:
+    """As if class weights gave nothing."""
+    verdict = "helps" if gain > 0.05 else "no evidence"
+    return {
+        "cheap_arm": "class_weight", "over_cheap": gain, "over_low": gain - 0.05,
+        "over_high": gain + 0.05, "over_verdict": verdict,
+    }  # fmt: skip
 
 
 def card_of(texts: tuple[str, ...], labels: tuple[str, ...], **changes) -> tuple[str, str]:

@@ -7,15 +7,17 @@ import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from smotext_core.efficacy.advice import best_with_rows, verdicts
 from smotext_core.efficacy.arms import designs, edited_rows
 from smotext_core.efficacy.evaluation import (
     ARMS,
+    CHEAP,
     FEW_ROWS,
     METRICS,
+    WITH_ROWS,
     evaluate,
     predict,
     scores,
-    verdicts,
 )
 from smotext_core.efficacy.word_edits import edit_texts
 from smotext_core.schemas import EVALUATION
@@ -167,7 +169,7 @@ def test_evaluate_is_a_table_of_every_head_arm_and_metric(helped):
     assert helped.schema == EVALUATION
     assert set(zip(helped["head"], helped["arm"], strict=True)) == {
         *(("embedding", arm) for arm in ARMS),
-        *(("tfidf", arm) for arm in ARMS if arm != "smote"),
+        *(("tfidf", arm) for arm in ARMS if arm not in ("smote", "mixup")),
     }
     keys = helped.select("head", "arm", "metric", "label")
     assert keys.is_unique().all()
@@ -205,7 +207,7 @@ def test_evaluate_drops_rows_whose_parents_the_subsample_left_out(corpus):
     )
     found = run_with(corpus, synthetic, vectors_of(fresh, seed=6))
     differences = found.filter(
-        pl.col("arm").is_in([arm for arm in ARMS if arm not in ("real", "class_weight")])
+        pl.col("arm").is_in(("oversample", "smote", "word_edits", "smotext", "smotext_alone"))
     )
     assert (differences["difference"] == 0).all()
     assert set(differences["verdict"]) == {"no evidence"}
@@ -214,7 +216,7 @@ def test_evaluate_drops_rows_whose_parents_the_subsample_left_out(corpus):
 def test_evaluate_without_synthetic_rows_has_no_arm_smotext(corpus):
     none = as_synthetic(make_rows(0, 0, prefix="new", seed=0), corpus["train"], label="rare")
     found = run_with(corpus, none, np.empty((0, DIMENSION), dtype=np.float32), n_seeds=1)
-    assert set(found["arm"]) == set(ARMS) - {"word_edits", "smotext", "smotext_alone"}
+    assert set(found["arm"]) == {"real", "class_weight", "oversample", "smote", "mixup"}
     assert verdicts(found).is_empty()
 
 
@@ -297,7 +299,7 @@ def planned(corpus, n_made: int):
     found = {
         (number, arm): (np.rint(fitted[0][:, 0]).astype(int) - 1, fitted[1], fitted[2])
         for number, head, arm, fitted, *_ in designs(
-            corpus["train"], corpus["test"], synthetic, edited, {"embedding": pool},
+            corpus["train"], corpus["test"], synthetic, edited, {}, {"embedding": pool},
             labels=["common", "rare"], run="r", n_seeds=2, seed=0,
         )
         if head == "embedding"
@@ -317,7 +319,12 @@ def test_designs_add_as_many_rows_a_label_in_every_arm(corpus):
         assert 0 < added < synthetic.height  # those whose parent is in the subsample
         for arm in ("oversample", "smote", "word_edits", "smotext"):
             assert counts[arm] == [real[0], real[1] + added]
+        assert counts["smotext_word_edits"] == [real[0], real[1] + 2 * added]
         assert counts["smotext_alone"] == [real[0], added]
+        for arm in ("class_weight", "smotext_class_weight"):
+            np.testing.assert_allclose(counts[arm], sum(counts[arm]) / 2)
+        rows = max(real.sum(), added)  # of mixup, each of them with the two codes' shares
+        assert sum(counts["mixup"]) == pytest.approx(real.sum() + rows)
 
 
 def test_designs_alone_have_no_real_row_of_the_augmented_labels(corpus):
@@ -370,7 +377,38 @@ def test_evaluate_without_encode_has_no_word_edits(corpus):
     fresh = make_rows(20, 0, prefix="new", seed=5)
     synthetic = as_synthetic(fresh, corpus["train"], label="rare")
     found = run_with(corpus, synthetic, vectors_of(fresh, seed=6), n_seeds=1, encode=None)
-    assert set(found["arm"]) == set(ARMS) - {"word_edits"}
+    assert set(found["arm"]) == set(ARMS) - {"word_edits", "smotext_word_edits"}
+
+
+def test_evaluate_gives_other_rows_arms_of_their_own(corpus):
+    fresh = make_rows(60, 0, prefix="new", seed=5)
+    found = as_synthetic(fresh, corpus["train"], label="rare")
+    noise = as_synthetic(make_rows(0, 60, prefix="x", seed=7), corpus["train"], label="rare")
+    table = run_with(
+        corpus, noise, vectors_of(make_rows(0, 60, prefix="x", seed=7), seed=8),
+        others={"found": (found, vectors_of(fresh, seed=6))},
+    )  # fmt: skip
+    assert verdict(table, "embedding", "smotext", "macro_f1", None) != "helps"
+    assert verdict(table, "embedding", "found", "macro_f1", None) == "helps"
+    assert set(table["arm"]) == {*ARMS, "found", "smotext_found"}
+    stranger = found.with_columns(parent_ids=pl.Series([["nobody"]] * 60))
+    with pytest.raises(ValueError, match="such as 'nobody'"):
+        run_with(corpus, noise, vectors_of(fresh, seed=6),
+                 others={"found": (stranger, vectors_of(fresh, seed=6))})  # fmt: skip
+
+
+def test_evaluate_compares_made_rows_with_the_best_arm_that_costs_nothing(helped):
+    macro = helped.filter(pl.col("metric") == "macro_f1")
+    for head in ("embedding", "tfidf"):
+        value = dict(macro.filter(pl.col("head") == head).select("arm", "value").iter_rows())
+        best = max((arm for arm in CHEAP if arm in value), key=value.__getitem__)
+        own = macro.filter(pl.col("head") == head, pl.col("arm").is_in(WITH_ROWS))
+        assert set(own["cheap_arm"]) == {best}
+        for arm, over in own.select("arm", "over_cheap").iter_rows():
+            assert over == pytest.approx(value[arm] - value[best], abs=1e-12)
+        arm = best_with_rows(helped).filter(pl.col("head") == head)["arm"].unique().item()
+        assert value[arm] == max(value[arm] for arm in WITH_ROWS)
+    assert helped.filter(pl.col("arm").is_in(("real", *CHEAP)))["over_cheap"].is_null().all()
 
 
 def test_verdicts_advise_per_label(helped):
@@ -380,20 +418,32 @@ def test_verdicts_advise_per_label(helped):
     assert found.row(2) == ("rare", "helps", "helps", "augment")
 
 
-def test_verdicts_advise_against_where_heads_disagree():
-    rows = [
-        ("embedding", "a", "helps"), ("tfidf", "a", "hurts"),
-        ("embedding", "b", "helps"), ("tfidf", "b", "no evidence"),
-        ("embedding", "c", "no evidence"), ("tfidf", "c", "no evidence"),
-    ]  # fmt: skip
-    frame = pl.DataFrame(
-        [
-            {"arm": "smotext", "metric": "f1", "head": head, "label": label, "verdict": verdict}
-            for head, label, verdict in rows
-        ]
-    )
-    advice = dict(verdicts(frame).select("label", "advice").iter_rows())
-    assert advice == {"a": "do not augment", "b": "augment", "c": "do not augment"}
+def test_verdicts_advise_what_costs_nothing_where_it_does_as_well():
+    # of two heads: the rows over the best cheap arm, the rows alone, that arm alone; the advice
+    none = "no evidence"
+    cases = {
+        "a": (("helps", none), ("helps", none), ("helps", none), "augment"),
+        "b": (("helps", "hurts"), ("helps", none), (none, none), "do not augment"),
+        "c": ((none, none), ("helps", none), ("helps", none), "use class weights"),
+        "d": ((none, none), (none, none), (none, "helps"), "use word edits"),
+        "e": ((none, none), ("helps", none), (none, none), "augment"),
+        "f": (("hurts", none), ("helps", none), (none, none), "do not augment"),
+        "g": ((none, none), (none, none), (none, none), "do not augment"),
+    }
+    cheap = {"embedding": "class_weight", "tfidf": "word_edits"}
+    rows: list[dict[str, object]] = []
+    for head, i in (("embedding", 0), ("tfidf", 1)):
+        base = {"head": head, "cheap_arm": None, "over_verdict": None, "value": 0.5}
+        own = base | {"arm": "smotext", "cheap_arm": cheap[head]}
+        rows.append(own | {"metric": "macro_f1", "label": None, "verdict": none})
+        rows[-1]["over_verdict"] = none
+        for label, (over, gain, free, _) in cases.items():
+            f1 = {"metric": "f1", "label": label}
+            rows.append(own | f1 | {"verdict": gain[i], "over_verdict": over[i]})
+            rows.append(base | f1 | {"arm": cheap[head], "verdict": free[i]})
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    advice = dict(verdicts(frame).drop_nulls("label").select("label", "advice").iter_rows())
+    assert advice == {label: case[-1] for label, case in cases.items()}
 
 
 def test_evaluation_imports_no_heavy_library():

@@ -75,14 +75,16 @@ def test_judge_refuses_what_means_nothing() -> None:
 
 
 def evaluated(**verdict_of: tuple[str, float]) -> pl.DataFrame:
-    """EVALUATION of one label by head: its verdict and the upper end of its interval."""
+    """EVALUATION of one label by head: the verdict over class weights, its interval's upper end."""
     rows = [
         {
-            "run": "r", "head": head, "arm": "smotext", "metric": "f1", "label": "rare",
-            "value": 0.5, "difference": high - 0.1, "low": high - 0.2, "high": high,
-            "verdict": verdict, "n_seeds": 10,
+            "run": "r", "head": head, "arm": "smotext", "metric": metric, "label": label,
+            "value": 0.5, "difference": 0.3, "low": 0.2, "high": 0.4, "verdict": "helps",
+            "cheap_arm": "class_weight", "over_cheap": high - 0.1, "over_low": high - 0.2,
+            "over_high": high, "over_verdict": verdict, "n_seeds": 10,
         }
         for head, (verdict, high) in verdict_of.items()
+        for metric, label in (("macro_f1", None), ("f1", "rare"))
     ]  # fmt: skip
     return pl.DataFrame(rows, schema=EVALUATION)
 
