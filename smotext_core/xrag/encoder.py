@@ -27,6 +27,8 @@ from smotext_core.xrag.loading import load_model
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# Tokens a batch: a CPU gains nothing from more, an H200 went from .18 to .47 of its matrix rate.
+CPU_TOKENS, GPU_TOKENS = 2048, 32_768
 Pooling = Literal["mean", "cls", "last"]
 # sentence-transformers' names of them, old and new
 _POOLINGS: dict[str, Pooling] = {
@@ -170,13 +172,14 @@ class Embedder:
         self,
         texts: Sequence[str],
         *,
-        batch_tokens: int = 2048,
+        batch_tokens: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]:
         """Vectors of `texts`, (n, d) float32, in their order; no text gives no row.
 
-        Texts are sorted by length and batched by tokens, so that little is spent on padding. Where
-        memory runs out, batches are halved. A text without a token, such as the empty one where
+        Texts are sorted by length and batched by tokens, so that little is spent on padding:
+        `batch_tokens`, by default 2,048 on a CPU and 32,768 elsewhere. Where memory runs out,
+        batches are halved. A text without a token, such as the empty one where
         the tokenizer adds none, is read as the end token alone.
         `progress` is called with the number of texts just done.
 
@@ -188,7 +191,8 @@ class Embedder:
 
         out = np.zeros((len(texts), self.dimension), dtype=np.float32)
         ids = self._token_ids(texts)
-        pending = length_batches([len(i) for i in ids], batch_tokens=batch_tokens)[::-1]
+        room = batch_tokens or (CPU_TOKENS if self.device == "cpu" else GPU_TOKENS)
+        pending = length_batches([len(i) for i in ids], batch_tokens=room)[::-1]
         while pending:
             rows = pending.pop()
             try:
