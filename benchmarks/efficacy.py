@@ -27,14 +27,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from smotext_core.efficacy import compare, predict, subsample
+from smotext_core.efficacy import PROTOCOL, compare, predict, subsample
 from smotext_core.sampler import SMOTExT
 from smotext_core.texts import content, is_prose, passages, strip_newsgroup
-from smotext_core.xrag import Generator, embedded_generator, load_generator
+from smotext_core.xrag import (
+    Generator,
+    NearestTexts,
+    TextGenerator,
+    embedded_generator,
+    load_generator,
+)
 
 DATA = Path(os.environ.get("SMOTEXT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 DOCS = Path(__file__).parents[1] / "docs"
 N_CANDIDATES = 4
+N_NEAREST = 40  # unlabelled texts tried for a vector, as candidates of a decoder are
 MAX_WORDS = 45
 N_TEST = 60  # test rows a label, at most
 LABELS = {
@@ -157,8 +164,15 @@ def draw(
     test_vectors: Any,
     generator: Generator,
     number: int,
+    *,
+    pool_vectors: Any,
 ) -> pl.DataFrame:
-    """Predictions of one draw of a cell: head, arm, seed, one code a test row."""
+    """Predictions of one draw of a cell: head, arm, seed, one code a test row.
+
+    `pool_vectors` (n, d) are those of the train split, all labels. What a draw does not train on is
+    its unlabelled text, and the rows found there for the same pairs are the ceiling of what any
+    decoder could give.
+    """
     labels = sorted(cell.real)
     pool = rows.filter(pl.col("split") == "train")
     parts = []
@@ -169,25 +183,12 @@ def draw(
     train = pl.concat(parts).sort("label", "text_id")
     parents = train.filter(subsample(train, labels, seed=number, number=0))
     made = {label: n for label, n in cell.made.items() if n}
-    counts = dict(parents["label"].value_counts().iter_rows())
-    sampler = SMOTExT(
-        {label: counts[label] + n for label, n in made.items()},
-        random_state=number,
-        generator=generator,
-        n_candidates=N_CANDIDATES,
+    synthetic = rows_of(parents, made, generator, number=number, n_candidates=N_CANDIDATES)
+    free = ~pool["text_id"].is_in(train["text_id"].to_list())
+    nearest = NearestTexts(
+        generator, pool.filter(free)["text"].to_list(), pool_vectors[free.to_numpy()]
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # small classes use the neighbours they have
-        sampler.fit_resample(parents["text"].to_list(), parents["label"].to_list())
-    ids = parents["text_id"].to_list()
-    synthetic = sampler.lineage_.select(
-        "text",
-        "label",
-        parent_ids=pl.Series(
-            [[ids[i] for i in row] for row in sampler.lineage_["parent_index"]],
-            dtype=pl.List(pl.String),
-        ),
-    )
+    found = rows_of(parents, made, nearest, number=number, n_candidates=N_NEAREST)
     predicted = predict(
         train,
         generator.encode(train["text"].to_list()),
@@ -200,6 +201,7 @@ def draw(
         n_seeds=1,
         seed=number,
         encode=generator.encode,
+        others={"nearest_unlabelled": (found, generator.encode(found["text"].to_list()))},
     )
     return pl.DataFrame(
         [
@@ -208,6 +210,36 @@ def draw(
             for seed, one in enumerate(several)
         ]
     ).with_columns(synthetic=pl.lit(synthetic.height))
+
+
+def rows_of(
+    parents: pl.DataFrame,
+    made: dict[str, int],
+    generator: TextGenerator,
+    *,
+    number: int,
+    n_candidates: int,
+) -> pl.DataFrame:
+    """Rows of `SMOTExT` of `parents` with `generator`: text, label, parent_ids."""
+    counts = dict(parents["label"].value_counts().iter_rows())
+    sampler = SMOTExT(
+        {label: counts[label] + n for label, n in made.items()},
+        random_state=number,
+        generator=generator,
+        n_candidates=n_candidates,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # small classes use the neighbours they have
+        sampler.fit_resample(parents["text"].to_list(), parents["label"].to_list())
+    ids = parents["text_id"].to_list()
+    return sampler.lineage_.select(
+        "text",
+        "label",
+        parent_ids=pl.Series(
+            [[ids[i] for i in row] for row in sampler.lineage_["parent_index"]],
+            dtype=pl.List(pl.String),
+        ),
+    )
 
 
 def run(
@@ -224,6 +256,7 @@ def run(
     generator = load_generator(name, dtype=dtype)
     rows, told = read(corpus)
     say(f"{corpus}: {rows.height} rows. {told}")
+    pool_vectors = generator.encode(rows.filter(pl.col("split") == "train")["text"].to_list())
     results = []
     for cell in cells(study, corpus, quick=quick):
         labels = sorted(cell.real)
@@ -234,6 +267,7 @@ def run(
         )
         test_vectors = generator.encode(test["text"].to_list())
         settings = [*cell, generator.fingerprint, dtype, N_CANDIDATES, N_TEST, MAX_WORDS, quick]
+        settings += [PROTOCOL, N_NEAREST]
         settings.append([*rows.filter(pl.col("label").is_in(labels))["text"]])
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
         found = []
@@ -241,7 +275,9 @@ def run(
             file = out / f"{study}-{corpus}-{cell.setting.replace(':', '-')}-{key}-{number}.parquet"
             if not file.exists():
                 began = time.process_time()
-                frame = draw(cell, rows, test, test_vectors, generator, number)
+                frame = draw(
+                    cell, rows, test, test_vectors, generator, number, pool_vectors=pool_vectors
+                )
                 out.mkdir(parents=True, exist_ok=True)
                 frame.write_parquet(file.with_suffix(".part"))
                 os.replace(file.with_suffix(".part"), file)
@@ -276,7 +312,8 @@ def store(results: pl.DataFrame, file: Path, *, lock_file: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         keys = ["study", "corpus"]
         old = [pl.read_parquet(file).join(results, on=keys, how="anti")] if file.exists() else []
-        both = pl.concat([*old, results]).sort(*keys, maintain_order=True)
+        # rows of an older protocol lack columns
+        both = pl.concat([results, *old], how="diagonal").sort(*keys, maintain_order=True)
         both.write_parquet(file.with_suffix(".part"))
         os.replace(file.with_suffix(".part"), file)
 

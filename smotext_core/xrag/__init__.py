@@ -33,6 +33,7 @@ from smotext_core.xrag.folder import (
 )
 from smotext_core.xrag.generator import Generator, load_generator
 from smotext_core.xrag.loading import load_causal_lm
+from smotext_core.xrag.nearest_texts import NearestTexts
 from smotext_core.xrag.novelty import TextGenerator, decode_new, words_of
 from smotext_core.xrag.search import Candidates
 from smotext_core.xrag.smollm2 import SMOLLM2, load_smollm2, smollm2_tokenizer
@@ -47,6 +48,7 @@ __all__ = [
     "Decoder",
     "Embedder",
     "Generator",
+    "NearestTexts",
     "Projector",
     "TextGenerator",
     "adapter_parameters",

@@ -60,12 +60,16 @@ def test_draw_trains_on_the_rows_of_its_cell_and_repeats_itself(
     test = rows.filter(pl.col("split") == "test")
     generator = FakeGenerator()
     vectors = generator.encode(test["text"].to_list())
-    first, again = (efficacy.draw(cell, rows, test, vectors, generator, 0) for _ in range(2))
+    pool = generator.encode(rows.filter(pl.col("split") == "train")["text"].to_list())
+    first, again, other = (
+        efficacy.draw(cell, rows, test, vectors, generator, number, pool_vectors=pool)
+        for number in (0, 0, 1)
+    )
     assert first.equals(again)
-    assert set(first["arm"]) == set(ARMS)
+    assert set(first["arm"]) == {*ARMS, "nearest_unlabelled", "smotext_nearest_unlabelled"}
     assert set(first["synthetic"]) == {6}
     assert Counter(map(len, first["predicted"])) == {test.height: first.height}
-    assert not first.equals(efficacy.draw(cell, rows, test, vectors, generator, 1))
+    assert not first.equals(other)
 
 
 def test_page_is_the_same_twice_and_says_what_the_generator_read(
@@ -74,10 +78,12 @@ def test_page_is_the_same_twice_and_says_what_the_generator_read(
     page = importlib.import_module("efficacy_page")
     test = rows.filter(pl.col("split") == "test")
     truth = (test["label"] == "medicine").cast(pl.Int64).to_numpy()
-    right = {arm: [truth] * 3 for arm in ARMS}
-    wrong = {**right, "real": [np.where(np.arange(len(truth)) % 2, truth, 0)] * 3}
+    right = {arm: [truth] * 3 for arm in (*ARMS, "nearest_unlabelled")}
+    half = [np.where(np.arange(len(truth)) % 2, truth, 0)] * 3
+    third = [np.where(np.arange(len(truth)) % 3, truth, 0)] * 3  # nearer to the truth
+    wrong = {**right, "real": half, "smotext": third}
     predicted = {("embedding", a): p for a, p in right.items()} | {
-        ("tfidf", a): p for a, p in wrong.items() if a != "smote"
+        ("tfidf", a): p for a, p in wrong.items() if a not in ("smote", "mixup")
     }
     table = compare(test, predicted, labels=["cooking", "medicine"], run="10:1", seed=0)
     extra = {"setting": "10:1", "generator": "abc", "synthetic": 5.0, "test_rows": test.height}
@@ -99,6 +105,12 @@ def test_page_is_the_same_twice_and_says_what_the_generator_read(
     text = made[0]["efficacy.md"].decode()
     assert text.count("Not an independent corpus") == 1
     assert "helps in 2, no evidence in 2, hurts in 0" in text
+    gain = table.filter(head="tfidf", metric="macro_f1")
+    gains = dict(gain.select("arm", "difference").iter_rows())
+    share = gains["smotext"] / gains["nearest_unlabelled"]
+    assert 0 < share < 1
+    assert f"Few shots, on TF-IDF: **{share:.2f} of the ceiling**, mean of 1 set-ups." in text
+    assert "Few shots, on the encoder's vectors: **" not in text  # there is nothing to share
     assert "(images/efficacy-few-shot.png)" in text
     assert made[0]["efficacy-imbalance.png"].startswith(b"\x89PNG")
 
