@@ -20,7 +20,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ import numpy as np
 import polars as pl
 
 from smotext_core.efficacy import PROTOCOL, compare, predict, subsample
+from smotext_core.filters import RELEVANCE
 from smotext_core.sampler import SMOTExT
 from smotext_core.texts import content, is_prose, passages, strip_newsgroup
 from smotext_core.xrag import (
@@ -40,7 +41,7 @@ from smotext_core.xrag import (
 
 DATA = Path(os.environ.get("SMOTEXT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 DOCS = Path(__file__).parents[1] / "docs"
-N_CANDIDATES = 4
+N_CANDIDATES = 6
 N_NEAREST = 40  # unlabelled texts tried for a vector, as candidates of a decoder are
 MAX_WORDS = 45
 N_TEST = 60  # test rows a label, at most
@@ -188,7 +189,7 @@ def draw(
     nearest = NearestTexts(
         generator, pool.filter(free)["text"].to_list(), pool_vectors[free.to_numpy()]
     )
-    found = rows_of(parents, made, nearest, number=number, n_candidates=N_NEAREST)
+    found = rows_of(parents, made, nearest, number=number, n_candidates=N_NEAREST, filters=None)
     predicted = predict(
         train,
         generator.encode(train["text"].to_list()),
@@ -219,6 +220,7 @@ def rows_of(
     *,
     number: int,
     n_candidates: int,
+    filters: str | None = "default",
 ) -> pl.DataFrame:
     """Rows of `SMOTExT` of `parents` with `generator`: text, label, parent_ids."""
     counts = dict(parents["label"].value_counts().iter_rows())
@@ -227,6 +229,7 @@ def rows_of(
         random_state=number,
         generator=generator,
         n_candidates=n_candidates,
+        filters=filters,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # small classes use the neighbours they have
@@ -250,6 +253,7 @@ def run(
     name: str,
     dtype: str,
     quick: bool,
+    settings: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> pl.DataFrame:
     """All draws that are not there yet, and the EVALUATION rows of every cell."""
@@ -259,6 +263,8 @@ def run(
     pool_vectors = generator.encode(rows.filter(pl.col("split") == "train")["text"].to_list())
     results = []
     for cell in cells(study, corpus, quick=quick):
+        if settings and cell.setting not in settings:
+            continue
         labels = sorted(cell.real)
         tests = rows.filter(pl.col("split") == "test", pl.col("label").is_in(labels))
         test = pl.concat(
@@ -266,10 +272,10 @@ def run(
             for _, part in tests.group_by("label", maintain_order=True)
         )
         test_vectors = generator.encode(test["text"].to_list())
-        settings = [*cell, generator.fingerprint, dtype, N_CANDIDATES, N_TEST, MAX_WORDS, quick]
-        settings += [PROTOCOL, N_NEAREST]
-        settings.append([*rows.filter(pl.col("label").is_in(labels))["text"]])
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        inputs = [*cell, generator.fingerprint, dtype, N_CANDIDATES, N_TEST, MAX_WORDS, quick]
+        inputs += [PROTOCOL, N_NEAREST, RELEVANCE]
+        inputs.append([*rows.filter(pl.col("label").is_in(labels))["text"]])
+        key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
         found = []
         for number in range(cell.draws):
             file = out / f"{study}-{corpus}-{cell.setting.replace(':', '-')}-{key}-{number}.parquet"
@@ -305,15 +311,17 @@ def run(
 
 
 def store(results: pl.DataFrame, file: Path, *, lock_file: Path) -> None:
-    """Put the rows of one study and corpus in place of older ones; processes take turns."""
+    """Put the rows of a study, corpus and setting in place of older ones; processes take turns."""
     import fcntl
 
     with lock_file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        keys = ["study", "corpus"]
+        keys = ["study", "corpus", "setting"]
         old = [pl.read_parquet(file).join(results, on=keys, how="anti")] if file.exists() else []
         # rows of an older protocol lack columns
-        both = pl.concat([results, *old], how="diagonal").sort(*keys, maintain_order=True)
+        both = pl.concat([results, *old], how="diagonal")
+        leading = pl.col("setting").str.extract(r"^(\d+)").cast(pl.Int64)
+        both = both.sort("study", "corpus", leading, maintain_order=True)
         both.write_parquet(file.with_suffix(".part"))
         os.replace(file.with_suffix(".part"), file)
 
@@ -327,6 +335,7 @@ def main() -> None:
         choices=("table1", "few-shot", "imbalance", "figures"),
     )
     parser.add_argument("--corpus", choices=tuple(RARE), default="20newsgroups")
+    parser.add_argument("--setting", action="append", default=[], help="of the grid; default: all")
     parser.add_argument("--generator", default=embedded_generator())
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--out", type=Path, default=Path(".efficacy"), help="a file a draw")
@@ -338,7 +347,7 @@ def main() -> None:
             parser.error("table1 is on 20newsgroups")
         found = run(
             given.study, given.corpus, given.out, name=given.generator, dtype=given.dtype,
-            quick=given.quick,
+            quick=given.quick, settings=given.setting,
             say=lambda line: print(line, flush=True),
         )  # fmt: skip
         with pl.Config(tbl_rows=80, tbl_cols=12):

@@ -15,8 +15,8 @@ FLOORS = {
         {"schemas", "streams"},
         {"texts", "neighbors"},
         {"xrag", "mixing"},
-        {"training", "filters", "efficacy", "sampler"},
-        {"privacy"},  # its gates are decided by efficacy too
+        {"training", "filters", "efficacy"},
+        {"privacy", "sampler"},  # its gates are decided by efficacy too
         {"card"},
     ],
     "smotext_assets": [

@@ -21,6 +21,7 @@ from smotext_assets.store import JSON, Store
 from smotext_core.card import class_map, markdown_table, sample_table
 from smotext_core.filters import (
     LABEL_RULE,
+    RELEVANCE,
     accept,
     calibrate_labels,
     fit_label_classifier,
@@ -55,6 +56,13 @@ class SyntheticTextsConfig(dg.Config):
         le=1,
         description="ROUGE-L with a closer synthetic text of the label from which a text repeats "
         "it; Self-Instruct takes 0.7. Null: no such filter.",
+    )
+    relevance: float = Field(
+        default=RELEVANCE,
+        gt=0,
+        le=1,
+        description="Among texts that pass, how much nearness to the vector counts beside "
+        "unlikeness to the texts taken before; 1 takes the closest first.",
     )
     min_words: int = Field(default=5, description="A shorter text is refused.")
     check_label: bool = Field(

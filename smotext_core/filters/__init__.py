@@ -3,7 +3,14 @@
 One text at a time beside its vector and label; what a whole run leaks is `privacy`'s.
 """
 
-from smotext_core.filters.acceptance import REASONS, SURPLUS, accept, degenerate, shortfall
+from smotext_core.filters.acceptance import (
+    REASONS,
+    SURPLUS,
+    accept,
+    degenerate,
+    main_reasons,
+    shortfall,
+)
 from smotext_core.filters.calibration import (
     COMPETENCE,
     LABEL_RULE,
@@ -17,6 +24,8 @@ from smotext_core.filters.calibration import (
     threshold_of,
 )
 from smotext_core.filters.label_classifier import fit_label_classifier
+from smotext_core.filters.relevance import RELEVANCE
+from smotext_core.filters.sampling import Acceptance, Origin, Sample
 
 __all__ = [
     "COMPETENCE",
@@ -24,8 +33,12 @@ __all__ = [
     "LEAST_COMPETENCE",
     "MIN_ROUND_TRIP_ROWS",
     "REASONS",
+    "RELEVANCE",
     "ROUND_TRIP_RULE",
     "SURPLUS",
+    "Acceptance",
+    "Origin",
+    "Sample",
     "accept",
     "calibrate_labels",
     "calibrate_round_trip",
@@ -33,6 +46,7 @@ __all__ = [
     "competence_of",
     "degenerate",
     "fit_label_classifier",
+    "main_reasons",
     "shortfall",
     "threshold_of",
 ]

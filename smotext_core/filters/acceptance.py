@@ -17,6 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from smotext_core.filters.label_classifier import label_agrees, label_confidence
+from smotext_core.filters.relevance import RELEVANCE, by_marginal_relevance
 from smotext_core.neighbors import closest_cosine, unit
 from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS, conform
 from smotext_core.texts import (
@@ -48,7 +49,7 @@ REASONS = (
     "near duplicate of a real text",
     "duplicate of a synthetic text",
     "too like a synthetic text",
-    "another candidate was closer",
+    "another candidate was taken",
     "more than wanted",
 )
 SURPLUS = REASONS[-2:]  # good texts that were not needed
@@ -128,12 +129,12 @@ def accept(
     check_label: bool = True,
     min_label_confidence: float | None = None,
     max_rouge_l: float | None = None,
+    relevance: float = RELEVANCE,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Choose at most one text a sample and at most `n_wanted` samples of one label and run.
 
-    Candidates that pass every filter are taken closest first (round-trip cosine, then sample
-    number, then candidate number), each unless its sample has a text, a chosen text is near-equal
-    to it or too like it, or enough are chosen.
+    Candidates that pass every filter are taken in the order of `by_marginal_relevance`, each unless
+    its sample has a text, a chosen text is near-equal to it or too like it, or enough are chosen.
 
     Args:
         candidates: DECODED_TEXTS; a null text counts as an empty one.
@@ -146,6 +147,8 @@ def accept(
         check_label: whether the classifier may refuse: where another label is likelier, or, with
             `min_label_confidence`, where it gives the label less than that.
         max_copied_words: a run of this many words shared with a real text refuses the candidate.
+        relevance: how much nearness counts beside unlikeness to the texts taken before, in (0, 1];
+            1: closest first (round-trip cosine, then sample number, then candidate number).
         max_rouge_l: a ROUGE-L of this or more with a chosen text refuses the candidate; None: none
             does. `diversity.Alike` has the rule.
 
@@ -161,6 +164,8 @@ def accept(
             f"{len(candidate_embeddings)} vectors, {candidates.height} candidates, "
             f"n_wanted {n_wanted}"
         )
+    if not 0 < relevance <= 1:
+        raise ValueError(f"relevance must lie in (0, 1], got {relevance}")
     if candidates.select("sample_id", "candidate").is_duplicated().any():
         raise ValueError("each (sample_id, candidate) must come once; some come twice: drop them")
     lineage = pairs.select("sample_id", "number", "parent_ids", "weights")
@@ -200,7 +205,15 @@ def accept(
         pl.Series("copied_words", copied),
         pl.Series("reason", reasons, dtype=pl.String),
     )
-    frame = _choose(frame, n_wanted, near_duplicate, max_rouge_l).sort("sample_id", "candidate")
+    passing = np.array([row for row, reason in enumerate(reasons) if reason is None], dtype=int)
+    ordered = by_marginal_relevance(
+        cosines[passing],
+        vectors[passing],
+        frame["number"].to_numpy()[passing].astype(np.int64),
+        relevance=relevance,
+    )
+    frame = _choose(frame, passing[ordered], n_wanted, near_duplicate, max_rouge_l)
+    frame = frame.sort("sample_id", "candidate")
     return (
         conform(frame.filter(pl.col("reason").is_null()), SYNTHETIC_TEXTS),
         conform(frame.filter(pl.col("reason").is_not_null()), REJECTED_TEXTS),
@@ -250,21 +263,23 @@ def _parent_cosines(
 
 
 def _choose(
-    frame: pl.DataFrame, n_wanted: int, near_duplicate: float, max_rouge_l: float | None
+    frame: pl.DataFrame,
+    ordered: npt.NDArray[np.int64],
+    n_wanted: int,
+    near_duplicate: float,
+    max_rouge_l: float | None,
 ) -> pl.DataFrame:
-    """Give each passing row that is not chosen its reason; the closest come first."""
-    frame = frame.sort("round_trip_cosine", "number", "candidate", descending=[True, False, False])
+    """Give each of the `ordered` rows that is not chosen its reason."""
     texts = frame["text"].fill_null("").to_list()
     shingles = word_shingles(texts)
     alike = None if max_rouge_l is None else Alike(texts, threshold=max_rouge_l)
     index: dict[int, list[int]] = defaultdict(list)
     served: set[str] = set()
-    reasons = frame["reason"].to_list()
-    for row, (sample_id, reason) in enumerate(zip(frame["sample_id"], reasons, strict=True)):
-        if reason is not None:
-            continue
+    reasons, samples = frame["reason"].to_list(), frame["sample_id"].to_list()
+    for row in ordered.tolist():
+        sample_id = samples[row]
         if sample_id in served:
-            reasons[row] = "another candidate was closer"
+            reasons[row] = "another candidate was taken"
         elif is_near(row, shingles, index, near_duplicate):
             reasons[row] = "duplicate of a synthetic text"
         elif alike and alike.repeats(row):
@@ -284,8 +299,14 @@ def shortfall(wanted: int, accepted: pl.DataFrame, rejected: pl.DataFrame) -> st
     if accepted.height >= wanted:
         return None
     found = f"{accepted.height} of {wanted} wanted"
-    times = Counter(reason for reason in rejected["reason"] if reason not in SURPLUS)
-    if not times:
+    most = main_reasons(rejected)
+    if not most:
         return f"{found}; no candidate was refused: decode more samples"
-    most = max(REASONS, key=lambda reason: times[reason])  # the earlier filter where counts tie
-    return f"{found}; most refused for: {most} ({times[most]})"
+    return f"{found}; most refused for: {most[0]}"
+
+
+def main_reasons(rejected: pl.DataFrame) -> list[str]:
+    """Why candidates were refused that were not surplus, with counts, the most frequent first."""
+    times = Counter(reason for reason in rejected["reason"] if reason not in SURPLUS)
+    order = sorted(times, key=lambda reason: (-times[reason], REASONS.index(reason)))
+    return [f"{reason} ({times[reason]})" for reason in order]

@@ -65,11 +65,13 @@ def test_fit_resample_makes_texts_of_their_class() -> None:
 
 
 def test_fit_resample_lineage_is_that_of_the_core() -> None:
-    smotext = sampler(random_state=11)
+    smotext = sampler(random_state=11, filters=None)
     texts, labels = smotext.fit_resample(TEXTS, LABELS)
     lineage = smotext.lineage_
+    assert smotext.rejected_.is_empty()
     assert lineage.columns == [
         "sample_id", "label", "text", "parent_index", "weights", "round_trip_cosine",
+        "origin",
     ]  # fmt: skip
     assert lineage["text"].to_list() == texts[63:]
     assert lineage["label"].to_list() == labels[63:]
@@ -89,6 +91,62 @@ def test_fit_resample_lineage_is_that_of_the_core() -> None:
     assert cooking["weights"].to_list() == pairs["weights"].to_list()
     assert cooking["text"].to_list() == [candidates[0] for candidates in decoded.texts]
     assert cooking["round_trip_cosine"].to_list() == decoded.cosines[:, 0].tolist()
+
+
+class Rambler(FakeGenerator):
+    """Every second candidate is no sentence, and every third sample's are of another class."""
+
+    def decode_candidates(self, vectors: Any, *, seeds: Any, n_candidates: int) -> Candidates:  # type: ignore[override]
+        found = super().decode_candidates(vectors, seeds=seeds, n_candidates=n_candidates)
+        for row, texts in enumerate(found.texts):
+            texts[::2] = ["well well well well well well"] * len(texts[::2])
+            if row % 3 == 0:
+                texts[1::2] = ["the comet left the orbit of a planet near the nebula"] * 3
+            found.embeddings[row] = self.encode(texts)
+        return found
+
+
+def test_fit_resample_has_the_filters_of_the_graph() -> None:
+    smotext = SMOTExT({"cooking": 28}, generator=Rambler())
+    texts, _ = smotext.fit_resample(TEXTS, LABELS)
+    made = texts[len(TEXTS) :]
+    assert len(made) == 20  # samples were tried until there were enough
+    assert smotext.lineage_["sample_id"].n_unique() == 20
+    assert smotext.lineage_["sample_id"].is_sorted()
+    assert not [text for text in made if "well well" in text or "comet" in text]
+    reasons = dict(smotext.rejected_["reason"].value_counts().iter_rows())
+    assert reasons["repetitive"] >= 60
+    assert reasons["another label is likelier"] >= 20
+    again = SMOTExT({"cooking": 28}, generator=Rambler())
+    assert again.fit_resample(TEXTS, LABELS)[0] == texts
+    plain = SMOTExT({"cooking": 28}, generator=Rambler(), filters=None, max_attempts=9)
+    assert "well well well well well well" in plain.fit_resample(TEXTS, LABELS)[0]
+
+
+def test_fit_resample_says_what_the_filters_refused_where_rows_are_missing() -> None:
+    smotext = SMOTExT({"cooking": 18}, generator=Parrot(), max_attempts=2)
+    with pytest.warns(UserWarning, match=r"0 of 10 texts made; most refused for: too short \("):
+        smotext.fit_resample(TEXTS, LABELS)
+    with pytest.raises(ValueError, match=r"filters must be one of .*'default'.* or None"):
+        sampler(filters="all").fit_resample(TEXTS, LABELS)
+
+
+def test_fit_resample_takes_unlabelled_texts_first_and_says_which() -> None:
+    texts, kinds = fake_corpus({"cooking": 30, "football": 30})
+    cooking = {text for text, kind in zip(texts, kinds, strict=True) if kind == "cooking"}
+    unlabelled = [text for text in texts if text not in TEXTS]
+    smotext = sampler(sampling_strategy={"cooking": 28}, unlabelled=[*unlabelled, *TEXTS, " "])
+    texts, _ = smotext.fit_resample(TEXTS, LABELS)
+    lineage = smotext.lineage_
+    assert lineage.height == 20
+    found = lineage.filter(origin="found")
+    decoded = lineage.filter(origin="decoded")
+    assert found.height > 5
+    assert found.height + decoded.height == 20
+    assert set(found["text"]) <= set(unlabelled)
+    assert not set(decoded["text"]) & {*unlabelled, *TEXTS}
+    assert len(set(texts)) == len(set(TEXTS)) + 20
+    assert np.mean([text in cooking for text in found["text"]]) > 0.9
 
 
 def test_fit_resample_is_deterministic_and_seeded() -> None:
@@ -195,7 +253,7 @@ class Parrot(FakeGenerator):
 
 
 def test_fit_resample_skips_repetitions_and_states_the_shortfall() -> None:
-    smotext = SMOTExT({"cooking": 18}, generator=Parrot())
+    smotext = SMOTExT({"cooking": 18}, generator=Parrot(), filters=None)
     smotext.set_params(max_attempts=1)
     with pytest.warns(UserWarning, match="'cooking': 4 of 10 texts made.*raise n_candidates"):
         texts, labels = smotext.fit_resample(TEXTS, LABELS)
@@ -223,7 +281,9 @@ class Stutterer(FakeGenerator):
 
 def test_fit_resample_decodes_again_what_repeated_a_text() -> None:
     generator = Stutterer()
-    smotext = SMOTExT({"cooking": 12}, generator=generator, n_candidates=1, max_attempts=4)
+    smotext = SMOTExT(
+        {"cooking": 12}, generator=generator, n_candidates=1, max_attempts=4, filters=None
+    )
     texts, _ = smotext.fit_resample(TEXTS, LABELS)
     # call 1 gives samples 0 and 1 theirs, call 2 sample 2, call 3 sample 3
     assert texts[63:] == ["new text 1", "said before", "new text 2", "new text 3"]
@@ -310,6 +370,8 @@ def test_sampler_parameters_and_clone() -> None:
         "mixing": None,
         "cleaning": None,
         "max_attempts": 3,
+        "filters": "default",
+        "unlabelled": None,
     }
     copy = clone(smotext).set_params(k_neighbors=4)
     assert (copy.k_neighbors, smotext.k_neighbors) == (4, 3)

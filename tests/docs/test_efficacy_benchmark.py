@@ -117,10 +117,12 @@ def test_page_is_the_same_twice_and_says_what_the_generator_read(
 
 def test_results_of_a_study_replace_its_older_ones(efficacy: ModuleType, tmp_path: Path) -> None:
     file, lock = tmp_path / "efficacy.parquet", tmp_path / "lock"
-    for study, corpus, value in (("a", "x", 1), ("a", "y", 2), ("a", "x", 3)):
-        row = pl.DataFrame({"study": [study], "corpus": [corpus], "value": [value]})
-        efficacy.store(row, file, lock_file=lock)
-    assert pl.read_parquet(file).rows() == [("a", "x", 3), ("a", "y", 2)]
+    given = [("x", "10 a", 1), ("y", "5 a", 2), ("x", "5 a", 3), ("x", "10 a", 4)]
+    for corpus, setting, value in given:
+        row = {"study": ["a"], "corpus": [corpus], "setting": [setting], "value": [value]}
+        efficacy.store(pl.DataFrame(row), file, lock_file=lock)
+    found = pl.read_parquet(file).drop("study").rows()
+    assert found == [("x", "5 a", 3), ("x", "10 a", 4), ("y", "5 a", 2)]
 
 
 def test_page_is_what_the_results_say(efficacy: ModuleType, tmp_path: Path) -> None:

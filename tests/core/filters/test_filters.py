@@ -287,12 +287,12 @@ EVERY_REASON: list[tuple[str, int, str | None, float, float]] = [
 
 
 def test_accept_gives_every_candidate_one_table_and_one_reason() -> None:
-    accepted, rejected = accept(EVERY_REASON, n_wanted=2)
+    accepted, rejected = accept(EVERY_REASON, n_wanted=2, relevance=1)
     assert accepted.schema == SYNTHETIC_TEXTS
     assert rejected.schema == REJECTED_TEXTS
     assert accepted.select("sample_id", "text").rows() == [("r.a.0", A), ("r.a.4", C)]
     assert rejected.select("sample_id", "candidate", "reason").rows() == [
-        ("r.a.0", 1, "another candidate was closer"),
+        ("r.a.0", 1, "another candidate was taken"),
         ("r.a.1", 0, "too short"),
         ("r.a.1", 1, "repetitive"),
         ("r.a.1", 2, "not prose"),
@@ -401,13 +401,13 @@ def test_accept_refuses_rows_that_do_not_line_up() -> None:
 def test_shortfall_names_the_commonest_refusal() -> None:
     accepted = pl.DataFrame({"sample_id": ["s"] * 41})
     reasons = ["another label is likelier"] * 8 + ["too short"] * 3
-    surplus = ["another candidate was closer"] * 50
+    surplus = ["another candidate was taken"] * 50
     rejected = pl.DataFrame({"reason": reasons + surplus})
     assert filters.shortfall(60, accepted, rejected) == (
         "41 of 60 wanted; most refused for: another label is likelier (8)"
     )
     assert filters.shortfall(41, accepted, rejected) is None
-    nothing_refused = rejected.filter(pl.col("reason") == "another candidate was closer")
+    nothing_refused = rejected.filter(pl.col("reason") == "another candidate was taken")
     assert filters.shortfall(60, accepted, nothing_refused) == (
         "41 of 60 wanted; no candidate was refused: decode more samples"
     )

@@ -1,4 +1,4 @@
-"""`SMOTExT`: the method behind imbalanced-learn's `fit_resample`, without the asset graph."""
+"""`SMOTExT`, an over-sampler of texts in the shape of imbalanced-learn."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from numbers import Integral
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sklearn.base import BaseEstimator
 
+from smotext_core.filters import Acceptance, Origin, Sample, main_reasons
 from smotext_core.mixing import (
     MIXINGS,
     WITHIN_CLASS,
@@ -30,19 +28,13 @@ from smotext_core.mixing import (
     make_pairs,
     sampling_targets,
 )
+from smotext_core.sampler.arguments import lineage_of, n_neighbors_of, progress_bar, seed_of
+from smotext_core.schemas import REJECTED_TEXTS
 from smotext_core.texts import checked_groups, checked_labels, checked_texts, resampled
-from smotext_core.xrag import TextGenerator, decode_new, words_of
+from smotext_core.xrag import NearestTexts, TextGenerator, decode_new, words_of
 
-LINEAGE_SCHEMA = pl.Schema(
-    {
-        "sample_id": pl.String(),
-        "label": pl.String(),
-        "text": pl.String(),
-        "parent_index": pl.List(pl.Int64),  # positions in the texts given, the base first
-        "weights": pl.List(pl.Float64),
-        "round_trip_cosine": pl.Float32(),
-    }
-)
+DECODED, FOUND = "decoded", "found"
+N_NEAREST = 40  # unlabelled texts looked at for a sample
 
 
 class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -50,9 +42,9 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     SMOTExT (Bystroński et al. 2025): z = (1 - lam)·a + lam·b for a text and one of its nearest
     neighbours, decoded to text. Of a sample's candidates, best round trip first, the first that
-    repeats no text is kept. A sample depends on (random_state, label, its number) alone, unless
-    it collides with another one's text. Of the same train texts in the order of their ids and the
-    same seed, the asset graph decodes the same texts. Fits an imbalanced-learn pipeline.
+    passes the filters is kept. What is decoded for a sample depends on (random_state, label, its
+    number) alone. Of the same train texts in the order of their ids and the same seed, the asset
+    graph decodes the same texts. Fits an imbalanced-learn pipeline.
 
     Args:
         sampling_strategy: as imbalanced-learn's over-samplers, see `targets.sampling_targets`.
@@ -72,11 +64,18 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             "linear".
         cleaning: after oversampling drop rows that lie among another class, given ones too, as
             imbalanced-learn's SMOTETomek ("tomek") and SMOTEENN ("enn"); None drops none.
-        max_attempts: times that a sample is decoded while all its candidates repeat texts.
+        max_attempts: rounds of decoding, of more samples where texts are still missing.
+        filters: "default": the graph's filters, see `filters.accept`: a round trip of .3, of the
+            labels the given one likeliest (or its calibrated confidence), no copy, near duplicate
+            or broken text. None: a text may only not repeat another one.
+        unlabelled: texts of the same kind that nobody labelled. A sample takes the nearest of them
+            that passes the filters, and the decoder writes what is missing. Such rows are real
+            texts with SMOTE's word for their label: `lineage_` says which.
 
     Attributes:
         lineage_: polars frame, a row for each text made and returned, in their order: sample_id,
-            label, text, parent_index (positions in `texts`), weights, round_trip_cosine.
+            label, text, parent_index (positions in `texts`), weights, round_trip_cosine, origin.
+        rejected_: polars frame, the refused candidates as REJECTED_TEXTS; empty without filters.
         sample_indices_: positions of the given texts that are returned; all but for `cleaning`.
         sampling_strategy_: number of texts wanted for each class.
 
@@ -85,6 +84,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """
 
     lineage_: pl.DataFrame
+    rejected_: pl.DataFrame
     sample_indices_: NDArray[np.int64]
 
     def __init__(
@@ -103,6 +103,8 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         mixing: Mixing | None = None,
         cleaning: Cleaning | None = None,
         max_attempts: int = 3,
+        filters: str | None = "default",
+        unlabelled: Sequence[str] | None = None,
     ) -> None:
         self.sampling_strategy = sampling_strategy
         self.k_neighbors = k_neighbors
@@ -117,6 +119,8 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.mixing = mixing
         self.cleaning = cleaning
         self.max_attempts = max_attempts
+        self.filters = filters
+        self.unlabelled = unlabelled
 
     def fit(self, texts: Any, labels: Any) -> SMOTExT:
         """Check the input and set `sampling_strategy_`; raises what `fit_resample` does."""
@@ -167,7 +171,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 )
         wanted = [label for label in order if targets[label]]
         looks_around = self.strategy not in WITHIN_CLASS
-        encoded = order if looks_around or self.cleaning else wanted
+        encoded = order if looks_around or self.cleaning or self.filters else wanted
         vectors, made = {}, []
         if wanted or self.cleaning:
             generator = self._generator()
@@ -176,42 +180,55 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 for label in encoded
                 if rows_of[label]
             }
-        seed, taken = self._seed(), {words_of(text) for text in given}
-        with _bar(shown=self.verbose) as bar:
+        seed, taken = seed_of(self.random_state), {words_of(text) for text in given}
+        origins = self._origins(generator) if wanted else []
+        judge = None
+        if wanted and self.filters:
+            judge = Acceptance(
+                {names[label]: list(rows_of[label]) for label in vectors},
+                {names[label]: vectors[label] for label in vectors},
+            )
+        refused = [REJECTED_TEXTS.to_frame()]
+        with progress_bar(shown=self.verbose) as bar:
             for label in wanted:
                 rows = list(rows_of[label].values())
+                ids = [f"{row:012d}" for row in rows]
                 others = [vectors[other] for other in vectors if other != label]
-                pairs, mixed = self._mixed(
-                    [f"{row:012d}" for row in rows],
+                samples = partial(
+                    self._mixed,
+                    ids,
                     vectors[label],
                     others=np.concatenate(others) if looks_around and others else None,
                     groups=None if documents is None else [documents[row] for row in rows],
                     label=names[label],
                     slug=str(order.index(label)),
-                    n_samples=targets[label],
                     seed=seed,
                     normalized=generator.normalized,
                 )
                 # labels are data: brackets in them are not markup
-                task = bar.add_task(names[label].replace("[", r"\["), total=len(mixed))
-                found = decode_new(
-                    mixed,
-                    generator,
-                    taken,
-                    label=names[label],
-                    seed=seed,
-                    n_candidates=self.n_candidates,
-                    max_attempts=self.max_attempts,
-                    advance=partial(bar.advance, task),
-                )
-                if len(found) < len(mixed):
-                    warnings.warn(
-                        f"class {names[label]!r}: {len(found)} of {len(mixed)} texts made; every "
-                        "candidate of the others was empty or repeated a text; raise n_candidates "
-                        f"(now {self.n_candidates}) or max_attempts (now {self.max_attempts})",
-                        stacklevel=2,
-                    )
-                made += [_Made(label, pairs.row(n, named=True), *found[n]) for n in sorted(found)]
+                task = bar.add_task(names[label].replace("[", r"\["), total=targets[label])
+                advance, n_wanted = partial(bar.advance, task), targets[label]
+                if judge is None:
+                    pairs, mixed = samples(n_wanted)
+                    found = decode_new(
+                        mixed, generator, taken,
+                        label=names[label], seed=seed, advance=advance,
+                        n_candidates=self.n_candidates, max_attempts=self.max_attempts,
+                    )  # fmt: skip
+                    every = pairs.to_dicts()
+                    own = [Sample(every[n], *found[n], DECODED) for n in sorted(found)]
+                else:
+                    own, rejected = judge.sample(
+                        samples, origins, taken,
+                        label=names[label], seed=seed, advance=advance, n_wanted=n_wanted,
+                        max_rounds=self.max_attempts,
+                        parents=dict(zip(ids, vectors[label], strict=True)),
+                    )  # fmt: skip
+                    refused.append(rejected)
+                made += [(label, sample) for sample in own]
+                if len(own) < n_wanted:
+                    self._tell(names[label], len(own), n_wanted, refused[-1])
+        self.rejected_ = pl.concat(refused)
         kept = np.ones(len(given) + len(made), dtype=np.bool_)
         if self.cleaning:
             place = {
@@ -222,27 +239,33 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             real = [place.get(key) for key in zip(classes, given, strict=True)]  # None: blank
             kept = clean(
                 self.cleaning,
-                [*real, *(sample.embedding for sample in made)],
-                [*classes, *(sample.label for sample in made)],
+                [*real, *(sample.embedding for _, sample in made)],
+                [*classes, *(label for label, _ in made)],
             )
         self.sample_indices_ = np.flatnonzero(kept[: len(given)])
         made = [s for s, keep in zip(made, kept[len(given) :], strict=True) if keep]
-        self.lineage_ = _lineage(made, names)
+        self.lineage_ = lineage_of(made, names)
         return (
-            resampled(texts, self.sample_indices_.tolist(), [sample.text for sample in made]),
-            resampled(labels, self.sample_indices_.tolist(), [sample.label for sample in made]),
+            resampled(texts, self.sample_indices_.tolist(), [sample.text for _, sample in made]),
+            resampled(labels, self.sample_indices_.tolist(), [label for label, _ in made]),
         )
+
+    def _origins(self, generator: TextGenerator) -> list[Origin]:
+        decoder = Origin(DECODED, generator, self.n_candidates)
+        if not self.unlabelled:
+            return [decoder]
+        return [Origin(FOUND, NearestTexts(generator, self.unlabelled), N_NEAREST), decoder]
 
     def _mixed(
         self,
         text_ids: Sequence[str],
         embeddings: NDArray[np.float32],
+        n_samples: int,
         *,
         others: NDArray[np.float32] | None,
         groups: Sequence[str] | None,
         label: str,
         slug: str,
-        n_samples: int,
         seed: int,
         normalized: bool,
     ) -> tuple[pl.DataFrame, NDArray[np.float32]]:
@@ -255,7 +278,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             slug=slug,
             n_samples=n_samples,
             strategy=self.strategy,
-            k_neighbors=self._k_neighbors(),
+            k_neighbors=n_neighbors_of(self.k_neighbors),
             m_neighbors=self.m_neighbors,
             n_parents=self.n_parents,
             seed=seed,
@@ -271,7 +294,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     def _check(self) -> None:
         check_options(
             strategy=self.strategy,
-            k_neighbors=self._k_neighbors(),
+            k_neighbors=n_neighbors_of(self.k_neighbors),
             m_neighbors=self.m_neighbors,
             n_parents=self.n_parents,
             lam=self.lam,
@@ -279,6 +302,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         for name, value, allowed in (
             ("mixing", self.mixing, MIXINGS),
             ("cleaning", self.cleaning, get_args(Cleaning)),
+            ("filters", self.filters, ("default",)),
         ):
             if value is not None and value not in allowed:
                 raise ValueError(f"{name} must be one of {allowed} or None, got {value!r}")
@@ -288,23 +312,15 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 f"{self.n_candidates} and {self.max_attempts}"
             )
 
-    def _k_neighbors(self) -> int:
-        found = self.k_neighbors
-        k = found.n_neighbors - 1 if hasattr(found, "n_neighbors") else found
-        if not isinstance(k, Integral):
-            raise ValueError(
-                f"k_neighbors must be an integer or an object with n_neighbors, got {found!r}"
-            )
-        return int(k)
-
-    def _seed(self) -> int:
-        if isinstance(self.random_state, Integral):
-            return int(self.random_state)
-        if isinstance(self.random_state, np.random.Generator):
-            return int(self.random_state.integers(np.iinfo(np.int32).max))
-        from sklearn.utils import check_random_state
-
-        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+    def _tell(self, label: str, n: int, wanted: int, rejected: pl.DataFrame) -> None:
+        why = "every candidate of the others was empty or repeated a text"
+        if self.filters:
+            why = "most refused for: " + ", ".join(main_reasons(rejected)[:2])
+        warnings.warn(
+            f"class {label!r}: {n} of {wanted} texts made; {why}; raise n_candidates (now "
+            f"{self.n_candidates}) or max_attempts (now {self.max_attempts})",
+            stacklevel=3,
+        )
 
     def _generator(self) -> TextGenerator:
         if self.generator is not None and not isinstance(self.generator, str):
@@ -312,32 +328,3 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         from smotext_core.xrag import load_generator
 
         return load_generator(self.generator)
-
-
-class _Made(NamedTuple):
-    label: Any
-    pair: dict[str, Any]  # its row of CLASS_PAIRS
-    text: str
-    cosine: float
-    embedding: NDArray[np.float32]  # of the text
-
-
-def _lineage(made: Sequence[_Made], names: Mapping[Any, str]) -> pl.DataFrame:
-    rows = [
-        (
-            sample.pair["sample_id"],
-            names[sample.label],
-            sample.text,
-            [int(parent) for parent in sample.pair["parent_ids"]],
-            sample.pair["weights"],
-            sample.cosine,
-        )
-        for sample in made
-    ]
-    return pl.DataFrame(rows, schema=LINEAGE_SCHEMA, orient="row")
-
-
-def _bar(*, shown: bool) -> Progress:
-    """In a terminal or notebook a moving bar, elsewhere its last state."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), disable=not shown)

@@ -1,0 +1,185 @@
+"""Decode samples of a label until as many texts as wanted pass the filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from smotext_core.filters.acceptance import accept
+from smotext_core.filters.calibration import calibrate_labels, threshold_of
+from smotext_core.filters.label_classifier import fit_label_classifier
+from smotext_core.schemas import DECODED_TEXTS, REJECTED_TEXTS
+from smotext_core.streams import sample_seeds
+from smotext_core.texts import words
+from smotext_core.xrag import TextGenerator, words_of
+
+Floats = npt.NDArray[np.float32]
+BATCH = 64  # samples decoded at a time
+SPARE = 2  # samples tried for a text that is still missing
+# A text of fewer words is refused, unless a tenth of the label's own have no more.
+MIN_WORDS, SHORTEST = 5, 0.1
+
+
+class Origin(NamedTuple):
+    """Who gives the texts of a sample: a decoder, or texts that are there already."""
+
+    name: str
+    generator: TextGenerator
+    n_candidates: int
+
+
+class Sample(NamedTuple):
+    """A text that was made, with the row of CLASS_PAIRS it comes from."""
+
+    pair: dict[str, Any]
+    text: str
+    cosine: float  # to the pair's vector
+    embedding: Floats  # (d,)
+    origin: str
+
+
+class Acceptance:
+    """The graph's filters, with what they know of the real texts, for one label after another.
+
+    Args:
+        texts: real texts by label, of all labels.
+        embeddings: their vectors (n, d), by label.
+
+    Raises:
+        ValueError: fewer than two labels.
+    """
+
+    def __init__(self, texts: Mapping[str, Sequence[str]], embeddings: Mapping[str, Floats]):
+        self._labels = list(texts)
+        self._texts = {label: list(texts[label]) for label in texts}
+        self._every = [text for label in texts for text in texts[label]]
+        self._embeddings = np.concatenate([embeddings[label] for label in texts])
+        labels = [label for label in texts for _ in texts[label]]
+        self._classifier = fit_label_classifier(self._embeddings, labels, seed=0)
+        documents = [str(row) for row in range(len(labels))]
+        self._calibration = calibrate_labels(self._embeddings, labels, documents, seed=0)
+
+    def sample(
+        self,
+        samples: Callable[[int], tuple[pl.DataFrame, Floats]],
+        origins: Sequence[Origin],
+        taken: set[str],
+        *,
+        label: str,
+        seed: int,
+        n_wanted: int,
+        max_rounds: int,
+        parents: Mapping[str, Floats],
+        advance: Callable[[int], None],
+    ) -> tuple[list[Sample], pl.DataFrame]:
+        """At most `n_wanted` texts, each of a sample of its own, by number; REJECTED_TEXTS.
+
+        The first round decodes `n_wanted` samples, each later one twice as many as texts are
+        missing; origins before the last have one round. The candidates of all rounds are judged
+        together by `accept`.
+
+        Args:
+            samples: CLASS_PAIRS and vectors (n, d) of the first n samples; more never change them.
+            origins: asked in turn; samples that an earlier one gave a text are not asked again.
+            taken: texts as `words_of` gives them, which the accepted ones join; none is repeated.
+            parents: vector of every parent by its text_id.
+            advance: called with the number of texts just found.
+        """
+        made: list[Sample] = []
+        refused = [REJECTED_TEXTS.to_frame()]
+        for origin in origins:
+            served = {sample.pair["sample_id"] for sample in made}
+            missing = n_wanted - len(made)
+            if not missing:
+                break
+            n_before, upto = 0, n_wanted
+            frame = DECODED_TEXTS.to_frame()
+            vectors: list[Floats] = []
+            for _ in range(max_rounds if origin is origins[-1] else 1):
+                pairs, mixed = samples(upto)
+                names = pairs["sample_id"]
+                asked = [n for n in range(n_before, upto) if names[n] not in served]
+                more, found = _decoded(origin, pairs, mixed, asked, taken, label=label, seed=seed)
+                frame, vectors = pl.concat([frame, more]), [*vectors, *found]
+                accepted, rejected = self._judge(frame, vectors, pairs, parents, label, missing)
+                if accepted.height == missing:
+                    break
+                n_before, upto = upto, upto + SPARE * (missing - accepted.height)
+            place = {key: row for row, key in enumerate(frame.select("sample_id", "text").rows())}
+            pair_of = {pair["sample_id"]: pair for pair in pairs.iter_rows(named=True)}
+            made += [
+                Sample(
+                    pair_of[row["sample_id"]],
+                    row["text"],
+                    row["round_trip_cosine"],
+                    vectors[place[row["sample_id"], row["text"]]],
+                    origin.name,
+                )
+                for row in accepted.iter_rows(named=True)
+            ]
+            advance(accepted.height)
+            refused.append(rejected)
+            taken |= {words_of(text) for text in accepted["text"]}
+        return sorted(made, key=lambda sample: sample.pair["number"]), pl.concat(refused)
+
+    def _judge(
+        self,
+        frame: pl.DataFrame,
+        vectors: list[Floats],
+        pairs: pl.DataFrame,
+        parents: Mapping[str, Floats],
+        label: str,
+        n_wanted: int,
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        lengths = [len(words(text)) for text in self._texts[label]]
+        return accept(
+            frame,
+            np.array(vectors, dtype=np.float32).reshape(frame.height, self._embeddings.shape[1]),
+            label=label,
+            run="",
+            generator="",
+            pairs=pairs,
+            parent_embeddings=parents,
+            real_texts=self._every,
+            real_embeddings=self._embeddings,
+            classifier=self._classifier,
+            min_label_confidence=threshold_of(self._calibration, label),
+            min_words=min(MIN_WORDS, int(np.quantile(lengths, SHORTEST))),
+            n_wanted=n_wanted,
+        )
+
+
+def _decoded(
+    origin: Origin,
+    pairs: pl.DataFrame,
+    mixed: Floats,
+    numbers: Sequence[int],
+    taken: set[str],
+    *,
+    label: str,
+    seed: int,
+) -> tuple[pl.DataFrame, list[Floats]]:
+    """DECODED_TEXTS of these samples and their vectors, without texts that are taken."""
+    rows, vectors = [], []
+    unknown: Callable[[str], list[str]] = getattr(
+        origin.generator, "unknown_words", lambda text: []
+    )
+    for start in range(0, len(numbers), BATCH):
+        part = list(numbers[start : start + BATCH])
+        decoded = origin.generator.decode_candidates(
+            mixed[part],
+            seeds=sample_seeds(part, seed=seed, label=label).tolist(),
+            n_candidates=origin.n_candidates,
+        )
+        for number, texts, cosines, embeddings in zip(part, *decoded, strict=True):
+            for place, text in enumerate(texts):
+                if words_of(text) not in taken:
+                    cosine = float(cosines[place])
+                    sample_id = pairs["sample_id"][number]
+                    rows.append((sample_id, place, text, cosine, unknown(text)))
+                    vectors.append(embeddings[place])
+    return pl.DataFrame(rows, schema=DECODED_TEXTS, orient="row"), vectors
