@@ -100,7 +100,7 @@ def dataset_card(
         section("How to reproduce", *reproduce(run, config, generator, made_with)),
     ]
     body = "\n".join(as_html for as_html, _ in sections)
-    lines = verdict_lines(advice, privacy_audit, gates)
+    lines = verdict_lines(advice, labelled, privacy_audit, gates)
     as_html = page("Synthetic texts", f"run {run}", facts=facts, verdict=lines, body=body)
     header = {
         "pretty_name": f"Synthetic texts, run {one_line(run, 80)}",

@@ -176,19 +176,37 @@ def _held(gates: pl.DataFrame) -> pl.DataFrame:
 
 
 def verdict_lines(
-    advice: pl.DataFrame, privacy_audit: pl.DataFrame, gates: pl.DataFrame | None
+    advice: pl.DataFrame,
+    labelled: pl.DataFrame,
+    privacy_audit: pl.DataFrame,
+    gates: pl.DataFrame | None,
 ) -> list[tuple[str, str]]:
-    """Tone ("good", "bad" or "open") and a sentence: does it help, does it leak, what was held."""
-    judged = advice.filter(pl.col("label").is_not_null())
-    helped = sorted(judged.filter(pl.col("advice") == "augment")["label"])
+    """Tone ("good", "bad" or "open") and a sentence: does it help, does it leak, what was held.
+
+    That it helps is good where it helps most of the labels that have enough test documents, and
+    hurts none.
+    """
+    documents = labelled.filter(pl.col("split") == "test").group_by("label")
+    enough = documents.agg(pl.col("document_id").n_unique()).filter(
+        pl.col("document_id") >= MIN_TEST_DOCUMENTS
+    )
+    judged = advice.filter(pl.col("label").is_in(enough["label"].to_list()))
+    heads = [name for name in judged.columns if name not in ("label", "advice")]
+    hurt = judged.filter(pl.any_horizontal(pl.col(heads) == "hurts"))
+    helped = judged.filter(pl.col("advice") == "augment").join(hurt, on="label", how="anti")
     if judged.is_empty():
         lines = [("open", "Whether it helps a classifier was not judged.")]
-    elif helped:
-        names = ", ".join(one_line(label, 60) for label in helped[:6])
-        more = f" and {len(helped) - 6} more" if len(helped) > 6 else ""
-        lines = [("good", f"It helps {len(helped)} of {judged.height} labels: {names}{more}.")]
-    else:
+    elif helped.is_empty() and hurt.is_empty():
         lines = [("open", f"No evidence that it helps any of {judged.height} labels.")]
+    else:
+        good = 2 * helped.height > judged.height and hurt.is_empty()
+        sentences = [
+            f"It {verb} {part.height} of {judged.height} labels with enough test texts: "
+            f"{_some(part['label'])}."
+            for verb, part in (("helps", helped), ("hurts", hurt))
+            if part.height
+        ]
+        lines = [("good" if good else "open", " ".join(sentences))]
     red = privacy_audit.filter(~pl.col("passed")).height
     unjudged = privacy_audit["passed"].null_count()
     if privacy_audit.is_empty() or unjudged == privacy_audit.height:
@@ -211,6 +229,12 @@ def verdict_lines(
             if rows:
                 lines.append(("bad", f"{words}: {', '.join(named)}{more}."))
     return lines
+
+
+def _some(labels: pl.Series) -> str:
+    names = [one_line(label, 60) for label in labels.sort()]
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more
 
 
 def _interval(row: Mapping[str, Any] | None) -> str:

@@ -206,7 +206,7 @@ overflow-wrap:anywhere}.verdict li+li{border-top:1px solid var(--line)}
 .verdict li::before{position:absolute;left:.1rem;font-weight:700}
 .verdict .good::before{content:"\\2713";color:var(--good)}
 .verdict .bad::before{content:"\\2715";color:var(--bad)}
-.verdict .open::before{content:"?";color:var(--open)}
+.verdict .open::before{content:"\\2013";color:var(--open)}
 .facts{list-style:none;display:grid;grid-template-columns:repeat(4,1fr);gap:.75rem;
 padding:0;margin:1.75rem 0 2.25rem}
 .facts li{background:var(--card);border:1px solid var(--line);border-radius:10px;

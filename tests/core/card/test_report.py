@@ -93,7 +93,9 @@ def over_class_weight(gain: float) -> dict[str, object]:
     }  # fmt: skip
 
 
-def card_of(texts: tuple[str, ...], labels: tuple[str, ...], **changes) -> tuple[str, str]:
+def card_of(
+    texts: tuple[str, ...], labels: tuple[str, ...], *, n_test: int = 5, **changes
+) -> tuple[str, str]:
     n = len(texts)
     labelled = pl.DataFrame(
         {
@@ -101,12 +103,22 @@ def card_of(texts: tuple[str, ...], labels: tuple[str, ...], **changes) -> tuple
             "text": texts,
             "label": [labels[i % len(labels)] for i in range(n)],
             "split": ["train"] * n,
+            "document_id": [f"d{i}" for i in range(n)],
         }
     )
+    held_out = pl.DataFrame(
+        [
+            (f"test{i}", "held out", label, "test", f"test{i}")
+            for i, label in enumerate(label for label in labels for _ in range(n_test))
+        ],
+        schema=labelled.schema,
+        orient="row",
+    )
+    labelled = pl.concat([labelled, held_out])
     synthetic = pl.DataFrame(
         {
             "sample_id": [f"s{i}" for i in range(n)],
-            "label": labelled["label"],
+            "label": labelled["label"].head(n),
             "text": texts,
             "round_trip_cosine": [0.5] * n,
             "parent_ids": [[f"t{i}", f"t{(i + 1) % n}"] for i in range(n)],
@@ -435,6 +447,38 @@ def test_leakage_chart_tells_outcomes_apart():
 def test_a_measure_stands_between_expected_and_limit(value, reference, limit, passed, place):
     row = {"value": value, "reference": reference, "threshold": limit, "passed": passed}
     assert _place(row, value) == (place if place is None else pytest.approx(place))
+
+
+def told_first(page: str) -> list[tuple[str, str]]:
+    """Tone and sentence of the verdict at the head of a card."""
+    return re.findall(r'<li class="(\w+)" dir="auto">(.*?)</li>', page)
+
+
+def test_dataset_card_has_a_tick_only_where_most_are_helped_and_none_is_hurt():
+    frame = evaluation_of("x", "y", "z")
+
+    def tone(**verdict_of: str) -> tuple[str, str]:
+        verdict = pl.col("label").replace_strict(verdict_of, default="no evidence")
+        own = pl.col("arm") == "smotext"
+        given = frame.with_columns(
+            pl.when(own).then(verdict).otherwise("verdict").alias("verdict"),
+            pl.when(own).then(verdict).otherwise("over_verdict").alias("over_verdict"),
+        )
+        page, _ = card_of(("a text",), ("x", "y", "z"), evaluation=given)
+        return told_first(page)[0]
+
+    assert tone(x="helps", y="helps") == (
+        "good", "It helps 2 of 3 labels with enough test texts: x, y."
+    )  # fmt: skip
+    assert tone(x="helps")[0] == "open"
+    assert tone(x="helps", y="helps", z="hurts") == (
+        "open",
+        "It helps 2 of 3 labels with enough test texts: x, y. "
+        "It hurts 1 of 3 labels with enough test texts: z.",
+    )
+    assert tone() == ("open", "No evidence that it helps any of 3 labels.")
+    few, _ = card_of(("a text",), ("x", "y"), n_test=4)
+    assert told_first(few)[0] == ("open", "Whether it helps a classifier was not judged.")
 
 
 def test_dataset_card_leads_with_its_verdict_and_shows_examples():
