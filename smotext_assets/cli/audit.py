@@ -25,7 +25,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
         "file",
-        help="the synthetic texts: a .csv, .jsonl or .parquet file, by path or s3:// address",
+        help="the synthetic texts: a file by path or s3:// address, as a corpus",
     )
     parser.add_argument(
         "--against", required=True, metavar="CORPUS", help="the real texts that they were made from"

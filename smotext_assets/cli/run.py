@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from smotext_assets.cli.corpus import add_corpus_options, asked_corpus
 from smotext_assets.cli.in_process import Graph
 from smotext_assets.cli.pairs import add_pair_options, pair_options
 from smotext_assets.cli.summary import print_adaptation, print_summary
 from smotext_assets.graph import (
     BY_LABEL_AND_RUN,
     BY_RUN,
-    Corpus,
     GeneratorResource,
     Progress,
     Table,
@@ -81,16 +81,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "corpus",
         nargs="?",
-        help="a .csv, .jsonl or .parquet file by path or s3:// address, clinic_notes, 20newsgroups "
-        "or hf:NAME; default: of a run that is there the corpus in the store, which is not read "
-        "again; else SMOTEXT_CORPUS, else clinic_notes",
+        help="a file by path or s3:// address, clinic_notes, 20newsgroups or hf:NAME; default: of "
+        "a run that is there the corpus in the store, which is not read again; else "
+        "SMOTEXT_CORPUS, else clinic_notes",
     )
-    parser.add_argument("--text", default="text", metavar="COLUMN", help="column of texts")
-    parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
-    parser.add_argument("--id", default=None, metavar="COLUMN", help="column of ids")
-    parser.add_argument(
-        "--newsgroups", action="store_true", help="strip headers, quotes and footers of posts"
-    )
+    add_corpus_options(parser)
     parser.add_argument("--generator", help="small, mini or a folder; default: SMOTEXT_GENERATOR")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: SMOTEXT_DEVICE, or cpu")
     parser.add_argument("--run", help="key of the run; default: the time, such as 20261122T0300")
@@ -159,14 +154,7 @@ def run_command(
     )
     asked = _asked(given)  # refused here, not after minutes
     adapts = not known or given.adapt is not None or _readapts(tables, run, found["generator"])
-    source = given.corpus or found["corpus"].source
-    found["corpus"] = Corpus(
-        source=source if "://" in source or not os.path.exists(source) else os.path.abspath(source),
-        text=given.text,
-        label=given.label,
-        document_id=given.id,
-        newsgroups=given.newsgroups,
-    )
+    found["corpus"] = asked_corpus(given, usual=found["corpus"])
     found["progress"] = TerminalProgress(descriptor=os.dup(2))
     ingests = bool(given.corpus) or not known
     told = found["corpus"].source if ingests else "the corpus in the store"
@@ -179,6 +167,8 @@ def run_command(
     graph = Graph(instance, found, {"generator": {"adapt_steps": given.adapt or 0}}, console)
     if ingests:
         graph.materialize(["raw_corpus", "labelled_texts"])
+        for line in Table(tables, "raw_corpus").metadata().get("read_as", []):  # type: ignore[union-attr]
+            console.print(line, markup=False, highlight=False)
     corpus = tables.read("labelled_texts")
     slugs = sorted(set(corpus["slug"]))
     instance.add_dynamic_partitions(str(labels.name), slugs)  # it may be a new instance

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from smotext_assets.cli.corpus import add_reading_options
 from smotext_assets.graph import StoreResource
 from smotext_core.texts import read_corpus
 
@@ -30,10 +31,7 @@ def add_train_generator(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lm-revision", help="its commit on the hub, 40 hex digits")
     parser.add_argument("--prompt", help="with {xrag_token} where the vector goes")
     parser.add_argument("--corpus", required=True, help="as of smotext run; labels are not needed")
-    parser.add_argument("--text", default="text", metavar="COLUMN", help="column of texts")
-    parser.add_argument(
-        "--newsgroups", action="store_true", help="strip headers, quotes and footers of posts"
-    )
+    add_reading_options(parser)
     parser.add_argument("--max-words", type=int, default=45, help="of a passage")
     parser.add_argument("--max-tokens", type=int, default=96, help="of a decoded text")
     parser.add_argument("--out", type=Path, required=True, help="the generator folder")
@@ -80,6 +78,8 @@ def train_generator_command(
         text=given.text,
         label=given.text,
         newsgroups=given.newsgroups,
+        delimiter=given.delimiter,
+        encoding=given.encoding,
         open_bytes=store.open_bytes,
     )
     told = f"{given.corpus}: {documents.height} texts, {rejected.height} rows refused"

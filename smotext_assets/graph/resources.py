@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 import polars as pl
@@ -25,9 +25,9 @@ class Corpus(dg.ConfigurableResource["Corpus"]):
     """Where the labelled texts come from."""
 
     source: str = Field(
-        description="A .csv, .jsonl or .parquet file by path or s3:// address; a folder or "
-        "s3://bucket/prefix/ of such files; clinic_notes, the notes that come with smotext; "
-        "20newsgroups; or hf:NAME, a Hugging Face dataset."
+        description="A file of CSV, JSON, JSON lines, Parquet or a spreadsheet, by path or s3:// "
+        "address; a folder or s3://bucket/prefix/ of such files; clinic_notes, the notes that come "
+        "with smotext; 20newsgroups; or hf:NAME, a Hugging Face dataset."
     )
     text: str = Field(default="text", description="The column of texts.")
     label: str = Field(default="label", description="The column of labels.")
@@ -35,6 +35,17 @@ class Corpus(dg.ConfigurableResource["Corpus"]):
     newsgroups: bool = Field(
         default=False, description="Strip headers, quotes and footers of newsgroup posts."
     )
+    delimiter: str | None = Field(
+        default=None, description="Between the fields of CSV; default: found from the bytes."
+    )
+    encoding: str | None = Field(
+        default=None, description="Of CSV and JSON; default: found from the bytes."
+    )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the source is read: options of `read_corpus`."""
+        return self.model_dump(exclude={"source"})
 
 
 class StoreResource(dg.ConfigurableResource["StoreResource"]):

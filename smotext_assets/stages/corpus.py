@@ -38,24 +38,33 @@ def raw_corpus(
     Of a folder or a prefix all files are the corpus, in the order of their names. Texts that were
     forgotten stay away.
     """
-    options = corpus.model_dump(include={"text", "label", "document_id", "newsgroups"})
+    options, read_as = corpus.reading, list[str]()
     if is_inbox(corpus.source):
-        frame, rejected = read_inbox(corpus.source, store, files=config.files, **options)
+        frame, rejected = read_inbox(
+            corpus.source, store, files=config.files, tell=read_as.append, **options
+        )
     else:
-        frame, rejected = read_corpus(corpus.source, open_bytes=store.open_bytes, **options)
+        frame, rejected = read_corpus(
+            corpus.source, open_bytes=store.open_bytes, tell=read_as.append, **options
+        )
+    for line in read_as:
+        context.log.info(line)
     tables = store.open()
     frame, forgotten = without_forgotten(tables, frame)
     rejected = pl.concat([*without_forgotten(tables, rejected), forgotten])
     tables.write("rejected_rows", rejected, {"stage": "raw_corpus"})
-    given = {name: v for name, v in options.items() if v != Corpus.model_fields[name].default}
+    given = corpus.model_dump(exclude={"source"}, exclude_defaults=True)
     manifest = tables.write(
-        "raw_corpus", frame, metadata={"source": corpus.source, "options": given}
+        "raw_corpus",
+        frame,
+        metadata={"source": corpus.source, "options": given, "read_as": list(read_as)},
     )
     context.add_output_metadata(
         {
             "dagster/row_count": frame.height,
             "dagster/uri": f"{tables.root}/{manifest.path}",
             "source": corpus.source,
+            "read_as": "; ".join(read_as[:10]),
             "refused": rejected.height,
             "reasons": dg.MetadataValue.md(_counts(rejected, "reason")),
         }

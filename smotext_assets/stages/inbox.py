@@ -3,9 +3,7 @@
 Names of files are data: they are compared with the listing and never joined from outside it.
 """
 
-import gzip
 import os
-import zlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,11 @@ from smotext_assets.graph import StoreResource
 from smotext_core.schemas import RAW_CORPUS, REJECTED_CORPUS
 from smotext_core.texts import read_corpus
 
+_KINDS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 _ENDINGS = tuple(
-    f".{kind}{packed}" for kind in ("csv", "jsonl", "ndjson", "parquet") for packed in ("", ".gz")
+    f"{kind}{packed}" for kind in _KINDS for packed in ("", ".gz", ".bz2", ".zst", ".xz")
 )
 _HIDDEN = (".", "_", "~")
-_UNREADABLE = (ValueError, EOFError, gzip.BadGzipFile, zlib.error, pl.exceptions.PolarsError)
 
 
 def is_inbox(source: str) -> bool:
@@ -75,14 +73,14 @@ def read_inbox(
     if not names:
         raise ValueError(
             f"the inbox {source} has no corpus file: put one there whose name ends in "
-            f"{', '.join(_ENDINGS)} and does not begin with {' or '.join(_HIDDEN)}"
+            f"{', '.join(_KINDS)} and does not begin with {' or '.join(_HIDDEN)}"
         )
     accepted, rejected = [RAW_CORPUS.to_frame()], [REJECTED_CORPUS.to_frame()]
     for name in names:
         address = f"{source.rstrip('/')}/{name}" if "://" in source else str(Path(source, name))
         try:
             good, bad = read_corpus(address, open_bytes=store.open_bytes, **options)
-        except _UNREADABLE as error:
+        except ValueError as error:
             reason = f"unreadable file: {error}".replace(address, name)
             row = (0, name, None, None, reason)
             rejected.append(pl.DataFrame([row], schema=REJECTED_CORPUS, orient="row"))

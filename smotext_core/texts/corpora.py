@@ -6,31 +6,24 @@ kept as it came, but for control characters, which are removed.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import io
-import json
 import re
-import sys
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from smotext_core.schemas import RAW_CORPUS, REJECTED_CORPUS
+from smotext_core.texts.files import local_file, open_rows
+from smotext_core.texts.headers import find_column
+from smotext_core.texts.records import CONTROL, Record, Rows, longest_row
 
-_FORMATS = (".csv", ".jsonl", ".ndjson", ".parquet")
-_CONTROL = {
-    code: None
-    for code in range(0xA0)
-    if unicodedata.category(chr(code)) == "Cc" and chr(code) not in "\t\n\r"
-}
-
-# A row as read: its values by column, or (what could be read of it, why it is refused).
-_Record = dict[str, Any] | tuple[str, str]
+_CLINIC_NOTES = Path(__file__).parent / "clinic_notes" / "notes.jsonl"
+_PEEKED = 200  # rows by whose values columns are proposed
+_FRAME_ROWS = 50_000
 
 
 def read_corpus(
@@ -40,25 +33,33 @@ def read_corpus(
     label: str = "label",
     document_id: str | None = None,
     newsgroups: bool = False,
+    delimiter: str | None = None,
+    encoding: str | None = None,
     max_characters: int = 1_000_000,
     open_bytes: Callable[[str], bytes] | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read `source` into a RAW_CORPUS frame and a REJECTED_CORPUS frame.
 
     Args:
-        source: a file or address ending in .csv, .jsonl, .ndjson or .parquet, the first three also
-            with .gz; `clinic_notes`; `20newsgroups`, also with `:train` or `:test`; `hf:NAME`,
-            `hf:NAME:SPLIT` or `hf:NAME@COMMIT:SPLIT` for a Hugging Face dataset (SPLIT is train and
-            COMMIT the newest if not given).
-        text: the column of texts.
+        source: a file or address of CSV (with commas, semicolons, tabs or bars), JSON lines, a JSON
+            array, Parquet or a spreadsheet, also packed by gzip, bzip2, zstd or xz: its bytes tell
+            which, not its name; `clinic_notes`; `20newsgroups`, also with `:train` or `:test`;
+            `hf:NAME`, `hf:NAME:SPLIT` or `hf:NAME@COMMIT:SPLIT` for a Hugging Face dataset (SPLIT
+            is train and COMMIT the newest if not given).
+        text: the column of texts; blanks around its name and case do not matter.
         label: the column of labels; blanks around one are removed, other types become strings.
         document_id: the column of ids, or None for the row's number from 0.
         newsgroups: strip headers, quotes and footers of posts, as `20newsgroups` always does.
+        delimiter: between the fields of CSV; None to find it.
+        encoding: of CSV or JSON; None to find it.
         max_characters: a longer text is refused, and cut to this length in the rejected frame.
         open_bytes: reads an address with "://", such as s3://bucket/key, into bytes.
+        tell: is called with one line on what the file was read as.
 
     Raises:
-        ValueError: an unknown source, a missing column, or no row that can be used.
+        ValueError: an unknown source, a missing column, an encoding in doubt, a file that is cut
+            off, or no row that can be used.
         FileNotFoundError: the file does not exist.
         ModuleNotFoundError: a Hugging Face dataset without the package `datasets`.
         OSError: 20 Newsgroups is neither cached nor can be downloaded.
@@ -66,49 +67,90 @@ def read_corpus(
     name = str(source)
     if name == "clinic_notes" or name.partition(":")[0] == "20newsgroups":
         document_id = document_id or "id"
-    columns, records = _load(name, open_bytes)
-    for column in (text, label) if document_id is None else (text, label, document_id):
-        if columns.count(column) != 1 and columns:
-            count = columns.count(column)
-            raise ValueError(
-                f"the corpus needs one column {column!r}; {name} has {count or 'none'} "
-                f"among {columns}; name the columns for text, label and document id"
-            )
+    asked = {"text": text, "label": label} | ({"id": document_id} if document_id else {})
+    rows = _load(
+        name,
+        open_bytes,
+        longest=max_characters,
+        wanted=list(asked.values()),
+        delimiter=delimiter,
+        encoding=encoding,
+    )
+    first = list(islice(rows.records, _PEEKED))
+    sample = [record for record in first if not isinstance(record, tuple)]
+    of = {
+        option: find_column(rows.columns, wanted, source=name, sample=sample, asked=asked)
+        if rows.columns
+        else wanted
+        for option, wanted in asked.items()
+    }
+    found = ", ".join(f"{option} in {column!r}" for option, column in of.items())
+    tell(f"{name}: {rows.read_as}; {found}")
 
-    accepted: dict[str, tuple[str | None, str | None]] = {}
-    rejected: list[tuple[int, str, str | None, str | None, str]] = []
-    for row, record in enumerate(records):
+    accepted, rejected = _Frames(RAW_CORPUS), _Frames(REJECTED_CORPUS)
+    reasons: Counter[str] = Counter()
+    ids: set[str] = set()
+    row = -1
+    for row, record in enumerate(chain(first, rows.records)):
         if isinstance(record, tuple):
             rejected.append((row, str(row), record[0][:max_characters], None, record[1]))
+            reasons[_kind(record[1])] += 1
             continue
-        text_, text_fault = _clean(record.get(text), "text")
-        label_, label_fault = _clean(record.get(label), "label")
+        text_, text_fault = _clean(record.get(of["text"]), "text")
+        label_, label_fault = _clean(record.get(of["label"]), "label")
         id_, id_fault = str(row), None
         if document_id is not None:
-            given, id_fault = _clean(record.get(document_id), "document id")
+            given, id_fault = _clean(record.get(of["id"]), "document id")
             id_ = given or id_
+            if id_ in ids:
+                id_fault = id_fault or f"duplicate document id: {id_!r}"
         if newsgroups and text_ is not None and text_fault is None:
             text_ = strip_newsgroup(text_)
             text_fault = None if text_.strip() else "blank text"
         if text_ is not None and len(text_) > max_characters:
-            text_fault = f"text too long: {len(text_)} characters, more than {max_characters}"
+            held = len(text_) <= longest_row(max_characters)
+            told = f"{len(text_)} characters, " if held else ""
+            text_fault = f"text too long: {told}more than {max_characters}"
             text_ = text_[:max_characters]
-        if id_ in accepted:
-            id_fault = id_fault or f"duplicate document id: {id_!r}"
         fault = text_fault or label_fault or id_fault
-        if fault is None:
-            accepted[id_] = (text_, label_)
-        else:
+        if fault is not None:
             rejected.append((row, id_, text_, label_, fault))
+            reasons[_kind(fault)] += 1
+            continue
+        accepted.append((id_, text_, label_))
+        if document_id is not None:
+            ids.add(id_)
 
     if not accepted:
-        reasons = _count_reasons(reason for *_, reason in rejected)
-        raise ValueError(f"no row of {name} can be used: {len(records)} rows{reasons}")
-    raw = [(id_, text_, label_) for id_, (text_, label_) in accepted.items()]
-    return (
-        pl.DataFrame(raw, schema=RAW_CORPUS, orient="row"),
-        pl.DataFrame(rejected, schema=REJECTED_CORPUS, orient="row"),
-    )
+        counts = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        told = "".join(f", {count} {reason}" for reason, count in counts)
+        raise ValueError(f"no row of {name} can be used: {row + 1} rows{told}")
+    return accepted.frame(), rejected.frame()
+
+
+class _Frames:
+    """Rows that become a frame little by little: as tuples they would take several times more."""
+
+    def __init__(self, schema: pl.Schema) -> None:
+        self.schema = schema
+        self.parts: list[pl.DataFrame] = []
+        self.rows: list[tuple[Any, ...]] = []
+
+    def append(self, row: tuple[Any, ...]) -> None:
+        self.rows.append(row)
+        if len(self.rows) == _FRAME_ROWS:
+            self._pack()
+
+    def _pack(self) -> None:
+        self.parts.append(pl.DataFrame(self.rows, schema=self.schema, orient="row"))
+        self.rows = []
+
+    def __bool__(self) -> bool:
+        return bool(self.parts or self.rows)
+
+    def frame(self) -> pl.DataFrame:
+        self._pack()
+        return pl.concat(self.parts)
 
 
 def strip_newsgroup(text: str) -> str:
@@ -123,11 +165,9 @@ def strip_newsgroup(text: str) -> str:
     return str(strip_newsgroup_quoting(strip_newsgroup_footer(strip_newsgroup_header(text))))
 
 
-def _count_reasons(reasons: Iterable[str]) -> str:
-    """Say how often each kind of reason, the part before a colon, occurs: `, 2 blank text, …`."""
-    counts = Counter(reason.partition(":")[0] for reason in reasons)
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return "".join(f", {count} {reason}" for reason, count in ordered)
+def _kind(reason: str) -> str:
+    """The part before a colon, which names no row."""
+    return reason.partition(":")[0]
 
 
 def _clean(value: object, what: str) -> tuple[str | None, str | None]:
@@ -143,117 +183,30 @@ def _clean(value: object, what: str) -> tuple[str | None, str | None]:
         string.encode("utf-8")
     except UnicodeEncodeError:  # lone surrogates: bytes that could not be decoded
         shown = re.sub("[\ud800-\udfff]", "\ufffd", string)
-        return shown.translate(_CONTROL), f"{what} is not UTF-8"
-    string = string.translate(_CONTROL)
+        return shown.translate(CONTROL), f"{what} is not UTF-8"
+    string = string.translate(CONTROL)
     if what != "text":
         string = string.strip()
     return string, None if string.strip() else f"blank {what}"
 
 
-def _load(
-    source: str, open_bytes: Callable[[str], bytes] | None
-) -> tuple[list[str], list[_Record]]:
-    """Return the columns and the rows of `source`."""
+def _load(source: str, open_bytes: Callable[[str], bytes] | None, **options: Any) -> Rows:
+    """The columns and the rows of `source`; `options` are those of `open_rows`."""
     if source == "clinic_notes":
-        return _parse_jsonl((Path(__file__).parent / source / "notes.jsonl").read_bytes())
+        return open_rows(source, local_file(str(_CLINIC_NOTES)), **options)
     if source.partition(":")[0] == "20newsgroups":
         return _fetch_newsgroups(source.partition(":")[2] or "all")
     if source.startswith("hf:"):
         return _load_huggingface(source.removeprefix("hf:"))
-
-    stem = source.lower().removesuffix(".gz")
-    if not stem.endswith(_FORMATS):
-        raise ValueError(
-            f"a corpus is a file ending in {', '.join(_FORMATS)}, or clinic_notes, 20newsgroups "
-            f"or hf:NAME; not {source!r}"
-        )
-    if "://" in source:
-        if open_bytes is None:
-            raise ValueError(f"reading {source} needs open_bytes, a function from it to its bytes")
-        data = open_bytes(source)
-    elif not Path(source).is_file():
-        raise FileNotFoundError(f"the corpus {source} is not a file")
-    else:
-        data = Path(source).read_bytes()
-    if source.lower().endswith(".gz"):
-        data = gzip.decompress(data)
-
-    if stem.endswith(".parquet"):
-        frame = pl.read_parquet(io.BytesIO(data))
-        return frame.columns, list(frame.iter_rows(named=True))
-    return _parse_csv(data) if stem.endswith(".csv") else _parse_jsonl(data)
+    if "://" not in source:
+        return open_rows(source, local_file(source), **options)
+    if open_bytes is None:
+        raise ValueError(f"reading {source} needs open_bytes, a function from it to its bytes")
+    data = open_bytes(source)
+    return open_rows(source, lambda: io.BytesIO(data), **options)
 
 
-def _parse_jsonl(data: bytes) -> tuple[list[str], list[_Record]]:
-    columns: dict[str, None] = {}
-    records: list[_Record] = []
-    for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
-        if not line.strip():
-            continue
-        shown = line.decode("utf-8", "replace").translate(_CONTROL)
-        try:
-            value = json.loads(line.decode("utf-8"))
-        except UnicodeDecodeError:
-            records.append((shown, "line is not UTF-8"))
-        except (ValueError, RecursionError) as error:
-            records.append((shown, f"malformed JSON: {error}"))
-        else:
-            if isinstance(value, dict):
-                columns.update(dict.fromkeys(value))
-                records.append(value)
-            else:
-                records.append((shown, f"line is no JSON object: {type(value).__name__}"))
-    return list(columns), records
-
-
-def _parse_csv(data: bytes) -> tuple[list[str], list[_Record]]:
-    """Parse RFC 4180 rows under a header; blank lines between rows are no rows.
-
-    Bytes that are not UTF-8 become lone surrogates, which `_clean` refuses.
-    """
-    lines = io.StringIO(data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape"), "")
-    limit = csv.field_size_limit(sys.maxsize)  # the default refuses fields above 131,072
-    try:
-        rows = _csv_rows(lines.readlines())
-        header = next(rows, None)
-        if header is None:
-            return [], []
-        if isinstance(header, tuple):
-            raise ValueError(f"the header of the CSV file cannot be read: {header[1]}")
-        records: list[_Record] = []
-        for row in rows:
-            if isinstance(row, tuple):
-                records.append(row)
-            elif len(row) != len(header):
-                shown, _ = _clean(",".join(row), "text")
-                reason = f"malformed CSV: {len(row)} fields where the header has {len(header)}"
-                records.append((shown or "", reason))
-            else:
-                records.append(dict(zip(header, row, strict=True)))
-    finally:
-        csv.field_size_limit(limit)
-    return header, records
-
-
-def _csv_rows(lines: list[str]) -> Iterator[list[str] | tuple[str, str]]:
-    """Yield each row, or the first line of a malformed one with its fault and go on below it."""
-    start = 0
-    while start < len(lines):
-        reader = csv.reader((lines[i] for i in range(start, len(lines))), strict=True)
-        taken = 0
-        try:
-            for row in reader:
-                taken = reader.line_num
-                if row:
-                    yield row
-            return
-        except csv.Error as error:
-            shown, _ = _clean(lines[start + taken], "text")
-            yield shown or "", f"malformed CSV: {error}"
-            start += taken + 1
-
-
-def _fetch_newsgroups(subset: str) -> tuple[list[str], list[_Record]]:
+def _fetch_newsgroups(subset: str) -> Rows:
     """Fetch posts without headers, footers and quotes, from scikit-learn's cache if it is there."""
     if subset not in ("all", "train", "test"):
         raise ValueError(f"20newsgroups has the parts all, train and test, not {subset!r}")
@@ -269,15 +222,15 @@ def _fetch_newsgroups(subset: str) -> tuple[list[str], list[_Record]]:
             f"downloaded ({error}); fetch it once on a machine with network and copy that folder, "
             "or give a file"
         ) from error
-    records: list[_Record] = [
+    records = [
         # by-date folder, group, number: the rest of the path is this machine's
         {"id": "/".join(Path(file).parts[-3:]), "text": post, "label": posts.target_names[target]}
         for file, post, target in zip(posts.filenames, posts.data, posts.target, strict=True)
     ]
-    return ["id", "text", "label"], records
+    return Rows("20 Newsgroups", ["id", "text", "label"], iter(records))
 
 
-def _load_huggingface(name: str) -> tuple[list[str], list[_Record]]:
+def _load_huggingface(name: str) -> Rows:
     """Load one split of a dataset; labels of a ClassLabel column become their names."""
     try:
         from datasets import load_dataset
@@ -289,12 +242,18 @@ def _load_huggingface(name: str) -> tuple[list[str], list[_Record]]:
     path, _, split = name.partition(":")
     path, _, revision = path.partition("@")
     dataset = load_dataset(path, split=split or "train", revision=revision or None)
-    records: list[_Record] = [dict(row) for row in dataset]
-    for column, feature in dataset.features.items():
-        names = getattr(feature, "names", None)
-        if names is not None:
-            for record in records:
-                if isinstance(record, dict) and isinstance(record[column], int):
-                    number = record[column]
-                    record[column] = names[number] if number >= 0 else None  # -1 is unlabelled
-    return list(dataset.column_names), records
+    named = {
+        column: feature.names
+        for column, feature in dataset.features.items()
+        if getattr(feature, "names", None) is not None
+    }
+    records = (_with_names(dict(row), named) for row in dataset)
+    return Rows("a Hugging Face dataset", list(dataset.column_names), records)
+
+
+def _with_names(record: dict[str, Any], named: Mapping[str, Any]) -> Record:
+    for column, names in named.items():
+        if isinstance(record[column], int):
+            number = record[column]
+            record[column] = names[number] if number >= 0 else None  # -1 is unlabelled
+    return record

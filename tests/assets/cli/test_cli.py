@@ -87,7 +87,7 @@ def test_run_refuses_a_bad_corpus(
     ("arguments", "message"),
     [
         (["absent.csv"], "the corpus absent.csv is not a file"),
-        (["CORPUS.docx"], "a corpus is a file ending in .csv"),
+        (["CORPUS.docx"], "is not a file; a corpus is a file of CSV, JSON"),
         (["CORPUS", "--run", "a/b"], "a run key has letters, digits, - and _ only, got 'a/b'"),
         (["CORPUS", "--run", "r1\n"], "a run key has letters"),
         (["CORPUS", "--run", "../up"], "a run key has letters"),

@@ -107,7 +107,7 @@ def test_read_corpus_refuses_bad_jsonl_lines_alone(tmp_path):
 def test_read_corpus_refuses_bad_csv_rows_alone(tmp_path):
     data = (
         b"text,label\n"
-        b"caf\xe9,a\n"
+        b"caf\xe9 \xc3\xa9t\xc3\xa9 \xc3\xa0 d\xc3\xa9j,a\n"  # UTF-8 but for one letter
         b"good,a\n"
         b"too,many,fields\n"
         b'"never closed,a\n'
@@ -125,7 +125,7 @@ def test_read_corpus_refuses_bad_csv_rows_alone(tmp_path):
     assert found[2] == "malformed CSV: 3 fields where the header has 2"
     assert found[3].startswith("malformed CSV: ")
     assert found[6].startswith("malformed CSV: ")
-    assert rejected["text"].to_list()[::3] == ["caf\ufffd", '"open to the end,b\n']
+    assert rejected["text"].to_list()[::3] == ["caf\ufffd été à déj", '"open to the end,b\n']
 
 
 def test_read_corpus_reads_csv_fields_longer_than_the_csv_module_allows(tmp_path):
@@ -206,8 +206,9 @@ def test_read_corpus_refuses_an_empty_corpus(tmp_path, name, data, message):
 
 
 def test_read_corpus_refuses_unknown_sources(tmp_path):
-    with pytest.raises(ValueError, match=r"a file ending in \.csv"):
-        read_corpus(tmp_path / "corpus.pkl")
+    pickled = write(tmp_path, "corpus.csv", pickle.dumps({"text": ["é" * 9]}))
+    with pytest.raises(ValueError, match=r"corpus\.csv is neither text nor Parquet"):
+        read_corpus(pickled)
     with pytest.raises(FileNotFoundError, match="is not a file"):
         read_corpus(tmp_path / "absent.csv")
 

@@ -1,0 +1,43 @@
+"""Options that say how a corpus is read, of every command that reads one."""
+
+import argparse
+import os
+
+from smotext_assets.graph import Corpus
+
+
+def add_corpus_options(parser: argparse.ArgumentParser) -> None:
+    """The options beside the corpus itself."""
+    add_reading_options(parser)
+    parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
+    parser.add_argument("--id", default=None, metavar="COLUMN", help="column of ids")
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Those that do without labels too."""
+    parser.add_argument("--text", default="text", metavar="COLUMN", help="column of texts")
+    parser.add_argument(
+        "--newsgroups", action="store_true", help="strip headers, quotes and footers of posts"
+    )
+    parser.add_argument(
+        "--delimiter",
+        metavar="CHARACTER",
+        help="between the fields of CSV, such as ';' or tab; default: found from the bytes",
+    )
+    parser.add_argument(
+        "--encoding", help="of CSV and JSON, such as cp1252; default: found from the bytes"
+    )
+
+
+def asked_corpus(given: argparse.Namespace, *, usual: Corpus) -> Corpus:
+    """The corpus that was given, else the usual one's source, read as the options say."""
+    source = given.corpus or usual.source
+    return Corpus(
+        source=source if "://" in source or not os.path.exists(source) else os.path.abspath(source),
+        text=given.text,
+        label=given.label,
+        document_id=given.id,
+        newsgroups=given.newsgroups,
+        delimiter=given.delimiter,
+        encoding=given.encoding,
+    )
