@@ -18,6 +18,7 @@ FLOORS = {
         {"training", "filters", "efficacy", "sampler"},
         {"privacy"},  # its gates are decided by efficacy too
         {"card"},
+        {"export"},
     ],
     "smotext_assets": [
         {"store"},
