@@ -10,6 +10,7 @@ import dagster as dg
 from smotext_assets.automation import schedules as automation
 from smotext_assets.graph import (
     Corpus,
+    Exports,
     GeneratorResource,
     Progress,
     StoreResource,
@@ -22,6 +23,7 @@ from smotext_assets.stages import (
     decoding,
     embeddings,
     evidence,
+    export,
     generator,
     interpolation,
     pairs,
@@ -48,6 +50,7 @@ _STAGES = [
     publication,
     evidence,
     card,
+    export,
     staleness,
 ]
 # Tables that stay in the store: the UI finds them by this tag.
@@ -90,6 +93,10 @@ def resources() -> dict[str, Any]:
             workspace=os.path.join(home, "generators"),
         ),
         "warehouse": warehouse,
+        "exports": Exports(
+            to=os.environ.get("SMOTEXT_EXPORTS", os.path.join(home, "exports")),
+            follows="SMOTEXT_EXPORTS" in os.environ,
+        ),
         "progress": Progress(),
     }
 
@@ -114,6 +121,8 @@ def definitions(
     """
 
     def described(spec: dg.AssetSpec) -> dg.AssetSpec:
+        if spec.key.path == ["exported_dataset"] and not resources["exports"].follows:
+            spec = spec.replace_attributes(automation_condition=None)
         quarantined = {QUARANTINED_TAG: ""} if "quarantined" in spec.metadata else {}
         return spec.merge_attributes(owners=[owner], tags=quarantined)
 

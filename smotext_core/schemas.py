@@ -188,6 +188,16 @@ GATES = pl.Schema(
     }
 )
 
+EXPORTS = pl.Schema(
+    {
+        "run": pl.String(),
+        "format": pl.String(),  # "huggingface", "croissant", "csv", "delta"
+        "place": pl.String(),  # the file or table, a path or s3://…
+        "rows": pl.Int64(),
+        "sha256": pl.String(),  # of the file; of a Delta table null
+    }
+)
+
 
 def embeddings_schema(dimension: int) -> pl.Schema:
     """Vectors of texts, float32, on the scale the generator's projector was trained on."""

@@ -18,6 +18,7 @@ FLOORS = {
         {"training", "filters", "efficacy"},
         {"privacy", "sampler"},  # its gates are decided by efficacy too
         {"card"},
+        {"export"},
     ],
     "smotext_assets": [
         {"store"},

@@ -10,6 +10,7 @@ from rich.console import Console
 from smotext_assets.cli.audit import add_audit, audit_command
 from smotext_assets.cli.card import add_card, card_command
 from smotext_assets.cli.evaluate import add_evaluate, evaluate_command
+from smotext_assets.cli.export import add_export, export_command
 from smotext_assets.cli.forget import add_forget, forget_command
 from smotext_assets.cli.in_process import Graph
 from smotext_assets.cli.run import add_run, run_command
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_evaluate(commands.add_parser("evaluate", help="does a run help a classifier"))
     add_audit(commands.add_parser("audit", help="does a table of synthetic texts leak"))
     add_card(commands.add_parser("card", help="where the card of a run is, or a copy of it"))
+    add_export(commands.add_parser("export", help="a run's rows in formats that others read"))
     train = "a generator of any encoder and any causal language model"
     add_train_generator(commands.add_parser("train-generator", help=train))
     given = parser.parse_args(arguments)
@@ -65,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         if given.command == "card":
             return card_command(given, **_of_run(given.run, "dataset_card"))
+        if given.command == "export":
+            return export_command(given, **_of_run(given.run, "exported_dataset"))
         return run_command(
             given, instance=dagster_instance(), found=resources(), console=_console()
         )

@@ -3,7 +3,7 @@
 No asset is defined here, and nothing is stored: that is `stages`' and `store`'s.
 """
 
-from smotext_assets.graph.column_lineage import column_lineage
+from smotext_assets.graph.column_lineage import DESCRIPTIONS, column_lineage, origins
 from smotext_assets.graph.frozen_runs import (
     DEFAULTS,
     check_run,
@@ -30,6 +30,7 @@ from smotext_assets.graph.partitions import (
 )
 from smotext_assets.graph.resources import (
     Corpus,
+    Exports,
     GeneratorResource,
     Progress,
     StoreResource,
@@ -45,11 +46,13 @@ __all__ = [
     "BY_LABEL_AND_RUN",
     "BY_RUN",
     "DEFAULTS",
+    "DESCRIPTIONS",
     "EVERY_LABEL",
     "OF_RUN",
     "RANGE_END",
     "RANGE_START",
     "Corpus",
+    "Exports",
     "GeneratorResource",
     "InUse",
     "Progress",
@@ -70,6 +73,7 @@ __all__ = [
     "neighbours",
     "of_folder",
     "of_label",
+    "origins",
     "range_tags",
     "run_config",
     "run_options",

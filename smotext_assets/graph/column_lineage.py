@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from smotext_core.schemas import SYNTHETIC_TEXTS
+
 DESCRIPTIONS = {
     "document_id": "The id that the corpus gave, or the row's number in its file.",
     "text_id": "document_id, or document_id#passage where a long text became passages.",
@@ -95,23 +97,21 @@ _SOURCES: dict[str, dict[str, list[str]]] = {
         "weights": ["class_pairs.weights"],
         "label": ["labelled_texts.label"],
     },
-    "synthetic_table": {
-        name: [f"synthetic_texts.{name}"]
-        for name in (
-            "sample_id",
-            "run",
-            "label",
-            "text",
-            "round_trip_cosine",
-            "parent_cosine",
-            "label_confidence",
-            "copied_words",
-            "parent_ids",
-            "weights",
-            "generator",
-        )
-    },
+    "synthetic_table": {name: [f"synthetic_texts.{name}"] for name in SYNTHETIC_TEXTS},
+    "exported_dataset": {name: [f"synthetic_table.{name}"] for name in SYNTHETIC_TEXTS},
 }
+
+
+def origins(asset: str, column: str) -> list[str]:
+    """Every column, as asset.column, that this one is made from, the nearest first."""
+    found: list[str] = []
+    near = [f"{asset}.{column}"]
+    while near:
+        at = near.pop(0)
+        parents = _SOURCES.get(at.partition(".")[0], {}).get(at.partition(".")[2], [])
+        near += [parent for parent in parents if parent not in found]
+        found += [parent for parent in parents if parent not in found]
+    return found
 
 
 def column_lineage(asset: str) -> dict[str, dg.TableColumnLineage]:

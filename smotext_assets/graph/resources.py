@@ -66,6 +66,31 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
         data: bytes = self._client().get_object(Bucket=bucket, Key=key)["Body"].read()
         return data
 
+    def beside(self, root: str) -> "StoreResource":
+        """The same service and region at another folder or s3://bucket/prefix."""
+        return StoreResource(
+            root=root, endpoint_url=self.endpoint_url, region_name=self.region_name
+        )
+
+    def delta_options(self) -> dict[str, str]:
+        """What deltalake must be told to find the bucket; empty for a folder."""
+        if not self.root.startswith("s3://"):
+            return {}
+        import boto3
+
+        session = boto3.Session(region_name=self.region_name)
+        found = session.get_credentials()
+        told = found.get_frozen_credentials() if found else None
+        options = {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": session.region_name,
+            "AWS_ACCESS_KEY_ID": told and told.access_key,
+            "AWS_SECRET_ACCESS_KEY": told and told.secret_key,
+            "AWS_SESSION_TOKEN": told and told.token,
+            "AWS_ALLOW_HTTP": "true" if (self.endpoint_url or "").startswith("http:") else None,
+        }
+        return {name: value for name, value in options.items() if value}
+
     def list_objects(self, address: str) -> dict[str, str]:
         """Size and ETag of each object directly below s3://bucket/prefix/, by its last name."""
         bucket, _, prefix = address.removeprefix("s3://").partition("/")
@@ -95,6 +120,15 @@ class Warehouse(dg.ConfigurableResource["Warehouse"]):
     @property
     def file(self) -> Path:
         return Path(self.path).expanduser().absolute()
+
+
+class Exports(dg.ConfigurableResource["Exports"]):
+    """Where data sets for others go."""
+
+    to: str = Field(description="A folder, or s3://bucket/prefix.")
+    follows: bool = Field(
+        default=False, description="Whether each card is followed by an export, without being asked"
+    )
 
 
 class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):

@@ -4,6 +4,7 @@ Stages do not import each other's assets: lineage is the names of their paramete
 """
 
 from smotext_assets.stages.decoding import DecodedTextsConfig
+from smotext_assets.stages.export import FORMATS
 from smotext_assets.stages.generator import GeneratorConfig
 from smotext_assets.stages.inbox import inbox_files, is_inbox
 from smotext_assets.stages.made_with import Options, made_with
@@ -12,6 +13,7 @@ from smotext_assets.stages.staleness import stale_rows
 from smotext_assets.stages.synthetic import SyntheticTextsConfig
 
 __all__ = [
+    "FORMATS",
     "DecodedTextsConfig",
     "GeneratorConfig",
     "Options",

@@ -5,6 +5,7 @@ It knows frames and names, and neither assets nor what a column means.
 
 from smotext_assets.store.files import LOCK_TIMEOUT_S, file_lock
 from smotext_assets.store.processes import fail_dead_runs, hold
+from smotext_assets.store.quarantine import QUARANTINED
 from smotext_assets.store.receipts import (
     FORGOTTEN,
     document_of,
@@ -19,6 +20,7 @@ __all__ = [
     "FORGOTTEN",
     "JSON",
     "LOCK_TIMEOUT_S",
+    "QUARANTINED",
     "Manifest",
     "MissingPartition",
     "Store",

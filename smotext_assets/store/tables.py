@@ -298,6 +298,10 @@ class Store:
         for name in self._files.list(f"{blob_name(folder)}/"):
             self._files.delete(name)
 
+    def delete_file(self, name: str) -> None:
+        """Delete what `write_bytes` put there. An absent one is fine."""
+        self._files.delete(blob_name(name))
+
     def purge(self) -> None:
         """Delete for good what no manifest names: parts of killed writers, whatever their age, and
         in a bucket that keeps versions all but the latest. Nobody may be writing.

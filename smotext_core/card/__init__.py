@@ -3,7 +3,8 @@
 Corpus text is data here too: whatever it holds, it is shown, never markup.
 """
 
-from smotext_core.card.card import dataset_card
+from smotext_core.card.card import dataset_card, size_category
+from smotext_core.card.evidence import verdict_lines
 from smotext_core.card.markup import markdown_rows, markdown_text, page, paragraph
 from smotext_core.card.pictures import (
     BLUE,
@@ -49,6 +50,8 @@ __all__ = [
     "png_bytes",
     "principal_plane",
     "sample_table",
+    "size_category",
     "style_axes",
     "title_axes",
+    "verdict_lines",
 ]

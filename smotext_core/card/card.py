@@ -108,7 +108,7 @@ def dataset_card(
         "license": licence,
         "task_categories": ["text-classification"],
         "tags": ["synthetic", "smote", "data-augmentation"],
-        "size_categories": [_size_category(synthetic.height)],
+        "size_categories": [size_category(synthetic.height)],
     }
     yaml = "\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items())
     summary = " · ".join(f"{value} {name}" for value, name in facts)
@@ -197,7 +197,8 @@ def _maps(pictures: Mapping[str, bytes]) -> list[Block]:
     return [paragraph(note), maps]
 
 
-def _size_category(n: int) -> str:
+def size_category(n: int) -> str:
+    """As the Hugging Face hub writes how many rows a data set has."""
     if n < 1000:
         return "n<1K"
     low = int(math.log10(n))

@@ -19,6 +19,7 @@ from smotext_assets.definitions import definitions
 from smotext_assets.graph.partitions import labels, runs
 from smotext_assets.graph.resources import (
     Corpus,
+    Exports,
     GeneratorResource,
     Progress,
     StoreResource,
@@ -132,6 +133,7 @@ class Home:
             "corpus": Corpus(source=str(corpus)),
             "generator": FakeGeneratorResource(generator="fake", dimension=dimension),
             "warehouse": warehouse,
+            "exports": Exports(to=str(self.folder / "exports")),
             "progress": Progress(),
         }
 

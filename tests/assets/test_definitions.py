@@ -16,7 +16,7 @@ from smotext_assets.definitions import (
     defs,
     resources,
 )
-from smotext_assets.graph.column_lineage import column_lineage
+from smotext_assets.graph.column_lineage import column_lineage, origins
 from smotext_core.schemas import SYNTHETIC_TEXTS
 
 LABEL = "label"
@@ -102,6 +102,13 @@ ASSETS = {
             "evaluation",
             "privacy_audit",
         },
+    ),
+    "exported_dataset": (
+        "evidence",
+        (RUN,),
+        set(),
+        {"csv", "deltalake", "huggingface", "parquet"},
+        {"synthetic_table", "labelled_texts", "dataset_card"},
     ),
 }
 CHECKS = {
@@ -201,7 +208,7 @@ def test_column_lineage_leads_from_the_table_to_the_corpus() -> None:
         if "dagster/column_schema" in spec.metadata
     }
 
-    def origins(asset: str, column: str) -> set[str]:
+    def beginnings(asset: str, column: str) -> set[str]:
         assert column in schemas[asset], f"{asset} has no column {column}"
         found = {f"{asset}.{column}"}
         for lineage in column_lineage(asset).values():
@@ -209,7 +216,7 @@ def test_column_lineage_leads_from_the_table_to_the_corpus() -> None:
                 parents = ASSETS[asset][-1]
                 assert isinstance(parents, set)
                 assert dep.asset_key.path[-1] in parents
-                found |= origins(dep.asset_key.path[-1], dep.column_name)
+                found |= beginnings(dep.asset_key.path[-1], dep.column_name)
         return found
 
     for column, origin in {
@@ -219,7 +226,8 @@ def test_column_lineage_leads_from_the_table_to_the_corpus() -> None:
         "weights": "class_pairs.weights",
         "sample_id": "class_pairs.sample_id",
     }.items():
-        assert origin in origins("synthetic_table", column), column
+        assert origin in beginnings("synthetic_table", column), column
+    assert "raw_corpus.text" in origins("exported_dataset", "text")
     assert set(SYNTHETIC_TEXTS) == set(
         column_lineage("synthetic_table")["dagster/column_lineage"].deps_by_column
     )
@@ -250,7 +258,8 @@ def test_local_instances_evaluate_freshness_and_write_events_together(
 IMPORT = """
 import json, resource, sys
 import smotext_assets.definitions
-heavy = ["torch", "transformers", "sklearn", "matplotlib", "boto3", "datasketch", "scipy"]
+heavy = ["datasets", "deltalake", "mlcroissant", "argilla"]
+heavy += ["torch", "transformers", "sklearn", "matplotlib", "boto3", "datasketch", "scipy"]
 print(json.dumps([
     [name for name in heavy if name in sys.modules],
     resource.getrusage(resource.RUSAGE_SELF).ru_utime,

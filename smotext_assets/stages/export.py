@@ -1,0 +1,237 @@
+"""exported_dataset: a run's published rows in the formats that others read."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from smotext_assets.graph import (
+    DESCRIPTIONS,
+    OF_RUN,
+    Exports,
+    StoreResource,
+    Table,
+    column_schema,
+    follows,
+    for_each_partition,
+    origins,
+    run_config,
+    runs,
+)
+from smotext_assets.store import JSON, QUARANTINED, Store
+from smotext_core.card import markdown_table, verdict_lines
+from smotext_core.efficacy import verdicts
+from smotext_core.export import croissant, csv_bytes, parquet, put_in_delta, readme, with_real
+from smotext_core.privacy import held_back
+from smotext_core.schemas import (
+    EVALUATION,
+    EXPORTS,
+    GATES,
+    PRIVACY_AUDIT,
+    SYNTHETIC_TEXTS,
+    conform,
+)
+
+FORMATS = ("huggingface", "croissant", "csv", "delta")
+_SPLITS = ("synthetic", "train", "test")
+
+
+class ExportedDatasetConfig(dg.Config):
+    """Where a run goes, as what, and with what beside it."""
+
+    to: str = Field(
+        default="", description="A folder or s3://bucket/prefix. Empty: that of the resource."
+    )
+    formats: list[str] = Field(
+        default=list(FORMATS), description="croissant describes the files of huggingface."
+    )
+    labels: list[str] = Field(default=[], description="Only these, by slug. Empty: all.")
+    with_real: bool = Field(
+        default=False, description="The real train and test texts beside them, as they are."
+    )
+    bom: bool = Field(default=False, description="CSV with the mark by which Excel knows UTF-8.")
+    vacuum: bool = Field(
+        default=False,
+        description="Delete the files of former versions of the Delta table, at once: the rows "
+        "of forgotten texts are in them until then.",
+    )
+    licence: str = Field(default="other", description="Of the data set, as the hub writes it.")
+    language: str = Field(default="en", description="Of its texts, as the hub writes it.")
+
+
+class Leaving(NamedTuple):
+    """What may leave of a run, and why the rest does not."""
+
+    rows: pl.DataFrame  # SYNTHETIC_TEXTS, of the labels asked for
+    published: pl.DataFrame  # SYNTHETIC_TEXTS, of every label
+    left_out: list[str]  # a sentence each
+
+
+def leaving(tables: Store, run: str, slugs: Sequence[str]) -> Leaving:
+    """The published rows of a run, of the labels `slugs`, or of all where there are none.
+
+    A gate that holds a label back counts here once more: whatever lies in the table, its rows stay.
+
+    Raises:
+        ValueError: a label that the run has not published or held back.
+    """
+    known = [at["label"] for at in tables.partitions("synthetic_table") if at["run"] == run]
+    if unknown := sorted(set(slugs) - set(known)):
+        raise ValueError(
+            f"the run {run} has the labels {known}, not {unknown}: give slugs, as `smotext status` "
+            "lists them, and finish the run by `smotext run` where one is missing"
+        )
+    rows, published, left_out = [SYNTHETIC_TEXTS.to_frame()], [SYNTHETIC_TEXTS.to_frame()], []
+    for slug in known:
+        at = {"label": slug, "run": run}
+        accepted = tables.read_all("synthetic_texts", at, schema=SYNTHETIC_TEXTS).height
+        held = held_back(tables.read_all("gates", at, schema=GATES))["gate"].to_list()
+        if held:
+            left_out.append(f"{accepted} rows of {slug}: held back by {', '.join(held)}")
+            continue
+        frame = conform(tables.read("synthetic_table", at), SYNTHETIC_TEXTS)
+        published.append(frame)
+        if slugs and slug not in slugs:
+            left_out.append(f"{frame.height} rows of {slug}: not asked for")
+            continue
+        rows.append(frame)
+        if accepted > frame.height:
+            left_out.append(f"{accepted - frame.height} rows of {slug}: accepted, not published")
+    left_out.append(f"Never leave the store: {', '.join(QUARANTINED)}.")
+    return Leaving(pl.concat(rows), pl.concat(published), left_out)
+
+
+@dg.asset(
+    group_name="evidence",
+    kinds={"huggingface", "deltalake", "parquet", "csv"},
+    partitions_def=runs,
+    automation_condition=follows("dataset_card"),  # where SMOTEXT_EXPORTS is set, see definitions
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    ins={"synthetic_table": OF_RUN},
+    deps=["dataset_card"],
+    metadata={"dagster/column_schema": column_schema(SYNTHETIC_TEXTS)},
+)
+def exported_dataset(
+    context: dg.AssetExecutionContext,
+    config: ExportedDatasetConfig,
+    synthetic_table: Table,
+    labelled_texts: Table,
+    store: StoreResource,
+    exports: Exports,
+) -> None:
+    """One row per published text of a run, as others take it.
+
+    A folder a run, `README.md` and `data/` for Hugging Face's `datasets`, `croissant.json`,
+    `csv/`; beside the runs one Delta table, `delta/`. What a gate holds back stays, and so does
+    every quarantined table. The table `exports` has a row per place that the run went out to.
+    """
+    tables = store.open()
+    place = store.beside(config.to or exports.to)
+    target = place.open()
+
+    if unknown := sorted(set(config.formats) - set(FORMATS)):
+        raise ValueError(f"formats takes {', '.join(FORMATS)}; got {', '.join(unknown)}")
+
+    def make(run: str) -> dict[str, object]:
+        gone = leaving(tables, run, config.labels)
+        corpus, frozen = labelled_texts.read(), run_config(tables, run)
+        splits = with_real(gone.rows, corpus) if config.with_real else {"synthetic": gone.rows}
+        gates = tables.read_all("gates", {"run": run}, schema=GATES)
+        audit = tables.read_all("privacy_audit", {"run": run}, schema=PRIVACY_AUDIT)
+        judged = verdicts(tables.read_all("evaluation", {"run": run}, schema=EVALUATION))
+        verdict = [line for _, line in verdict_lines(judged, audit, gates)]
+        generator = {
+            "name": frozen["generator"],
+            "fingerprint": frozen["generator_fingerprint"],
+            "licence": frozen["generator_licence"],
+        }
+        data = {split: parquet(frame) for split, frame in splits.items()}
+        files: dict[str, tuple[str, bytes, int]] = {}
+        if {"huggingface", "croissant"} & set(config.formats):
+            for split, content in data.items():
+                files[f"data/{split}.parquet"] = ("huggingface", content, splits[split].height)
+            files["README.md"] = (
+                "huggingface",
+                readme(
+                    run=run,
+                    splits={split: frame.height for split, frame in splits.items()},
+                    counts=_counts(corpus, gone.rows),
+                    verdict=verdict,
+                    columns={name: DESCRIPTIONS[name] for name in splits["synthetic"].columns},
+                    generator=generator,
+                    left_out=gone.left_out,
+                    licence=config.licence,
+                    language=config.language,
+                ).encode(),
+                gone.rows.height,
+            )
+        if "croissant" in config.formats:
+            described = croissant(
+                run=run,
+                made_at=tables.read("runs", {"run": run})["created_at"][0],
+                schema=splits["synthetic"].schema,
+                files={s: (hashlib.sha256(d).hexdigest(), len(d)) for s, d in data.items()},
+                descriptions=DESCRIPTIONS,
+                sources={n: origins("exported_dataset", n) for n in SYNTHETIC_TEXTS},
+                verdict=verdict,
+                licence=config.licence,
+                language=config.language,
+                generator=generator,
+            )
+            files["croissant.json"] = ("croissant", described, gone.rows.height)
+        if "csv" in config.formats:
+            for split, frame in splits.items():
+                content = csv_bytes(frame, bom=config.bom)
+                files[f"csv/{split}.csv"] = ("csv", content, frame.height)
+        folders = {name.partition("/")[0] for name in files}
+        for split in _SPLITS:  # of an export with more beside it
+            for name in (f"data/{split}.parquet", f"csv/{split}.csv"):
+                if name.partition("/")[0] in folders and name not in files:
+                    target.delete_file(f"{run}/{name}")
+        written: list[tuple[str, str, str, int, str | None]] = []
+        for name, (kind, content, n) in files.items():
+            target.write_bytes(f"{run}/{name}", content)
+            digest = hashlib.sha256(content).hexdigest()
+            written.append((run, kind, f"{target.root}/{run}/{name}", n, digest))
+        if "delta" in config.formats:
+            put_in_delta(
+                f"{target.root}/delta",
+                gone.rows,
+                run=run,
+                published=gone.published,
+                labels=_names(corpus, config.labels) if config.labels else None,
+                vacuum=config.vacuum,
+                storage_options=place.delta_options(),
+            )
+            n = gone.rows.height
+            written.append((run, "delta", f"{target.root}/delta", n, None))
+        table = pl.DataFrame(written, schema=EXPORTS, orient="row")
+        before = tables.read_all("exports", {"run": run}, schema=EXPORTS)
+        known = before.filter(~pl.col("place").is_in(table["place"].to_list()))
+        told: dict[str, JSON] = {"left_out": [*gone.left_out]}
+        all_places = pl.concat([known, table]).sort("place", "format")
+        tables.write("exports", all_places, {"run": run}, metadata=told)
+        return {
+            "dagster/partition_row_count": gone.rows.height,
+            "dagster/uri": f"{target.root}/{run}",
+            "left_out": dg.MetadataValue.md(
+                markdown_table(pl.DataFrame({"left out": gone.left_out}))
+            ),
+            "places": dg.MetadataValue.md(markdown_table(table.drop("run", "sha256"))),
+        }
+
+    for_each_partition(context, make)
+
+
+def _names(corpus: pl.DataFrame, slugs: Sequence[str]) -> list[str]:
+    return sorted(set(corpus.filter(pl.col("slug").is_in(list(slugs)))["label"]))
+
+
+def _counts(corpus: pl.DataFrame, rows: pl.DataFrame) -> list[tuple[str, int, int]]:
+    """Label, real train texts, synthetic texts."""
+    real = dict(corpus.filter(split="train").group_by("label").len().iter_rows())
+    made = dict(rows.group_by("label").len().iter_rows())
+    return [(label, real.get(label, 0), made.get(label, 0)) for label in sorted(real | made)]
