@@ -142,7 +142,7 @@ def exported_dataset(
         gates = tables.read_all("gates", {"run": run}, schema=GATES)
         audit = tables.read_all("privacy_audit", {"run": run}, schema=PRIVACY_AUDIT)
         judged = verdicts(tables.read_all("evaluation", {"run": run}, schema=EVALUATION))
-        verdict = [line for _, line in verdict_lines(judged, audit, gates)]
+        verdict = [line for _, line in verdict_lines(judged, corpus, audit, gates)]
         generator = {
             "name": frozen["generator"],
             "fingerprint": frozen["generator_fingerprint"],
