@@ -23,10 +23,11 @@ test: .venv/dev.stamp  ## every test but those that take minutes
 soak: .venv/dev.stamp  ## the tests that take minutes
 	$(BIN)/python -m pytest -m soak
 
-check: .venv/dev.stamp  ## ruff and mypy
+check: .venv/dev.stamp  ## ruff, mypy, and docs/ as a site in site/
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/dev.stamp  ## ratios, also as lines of benchmarks/results.jsonl
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -225,7 +225,9 @@ def given_to_code_location() -> dict[str, set[str]]:
 def test_every_variable_that_the_code_reads_is_documented_and_can_be_given() -> None:
     read, given = variables_read(), given_to_code_location()
     assert len(read) >= 10
-    pages = {name: (DEPLOY.parent / name).read_text() for name in ("README.md", DEPLOYMENT_PAGE)}
+    pages = {
+        name: (DEPLOY.parent / name).read_text() for name in ("docs/options.md", DEPLOYMENT_PAGE)
+    }
     for name in sorted(read):
         assert all(f"`{name}`" in page for page in pages.values()), name
         if name != "SMOTEXT_WAREHOUSE":  # lies in SMOTEXT_HOME, which is a volume
