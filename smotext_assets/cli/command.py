@@ -16,6 +16,7 @@ from smotext_assets.cli.in_process import Graph
 from smotext_assets.cli.run import add_run, run_command
 from smotext_assets.cli.summary import print_runs
 from smotext_assets.cli.train import add_train_generator, train_generator_command
+from smotext_assets.cli.warehouse import add_warehouse, warehouse_command
 from smotext_assets.definitions import dagster_instance, resources
 from smotext_assets.graph import runs
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_audit(commands.add_parser("audit", help="does a table of synthetic texts leak"))
     add_card(commands.add_parser("card", help="where the card of a run is, or a copy of it"))
     add_export(commands.add_parser("export", help="a run's rows in formats that others read"))
+    add_warehouse(commands.add_parser("warehouse", help="bring the DuckDB file up to the store"))
     train = "a generator of any encoder and any causal language model"
     add_train_generator(commands.add_parser("train-generator", help=train))
     given = parser.parse_args(arguments)
@@ -65,6 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 open_bytes=found["store"].open_bytes,
                 console=Console(),
             )
+        if given.command == "warehouse":
+            found = resources()
+            store, path = found["store"].open(), found["warehouse"].file
+            return warehouse_command(given, store=store, path=path, console=Console())
         if given.command == "card":
             return card_command(given, **_of_run(given.run, "dataset_card"))
         if given.command == "export":

@@ -76,7 +76,7 @@ def forget(store: Store, warehouse: Path, ids: Sequence[str]) -> pl.DataFrame:
         _withdraw_card(store, run)
     store.delete_bytes("generators")
     store.purge()
-    refresh_warehouse(store, warehouse)
+    refresh_warehouse(store, warehouse, rebuild=True)  # a copy would keep their bytes
     _write_receipt(store, key, {**receipt, "done": True})
     store.purge()  # of the receipt as it was
     return store.read("forgotten", key)

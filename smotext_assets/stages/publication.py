@@ -81,8 +81,9 @@ def synthetic_table(
     cannot write (`competence` in the table `calibration`), is held back: it has no rows here until
     somebody publishes it with a reason. The table `gates` says which and why. By
     `hold_where_it_hurts` so is one whose rows make a classifier worse.
-    The warehouse is rebuilt in a new file and swapped in; beside `synthetic_texts` it has
-    `lineage`, a row per parent, `rejected_texts`, `labelled_texts`, `gates` and `runs`.
+    What has changed goes into a copy of the warehouse, which is swapped in; beside
+    `synthetic_texts` it has `lineage`, a row per parent, `rejected_texts`, `labelled_texts`,
+    `gates` and `runs`.
     """
     tables, corpus = store.open(), labelled_texts.read()
     run_holds = cache(lambda run: holds_where_it_hurts(tables, run))  # once, not once a label

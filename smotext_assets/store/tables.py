@@ -8,6 +8,7 @@ Nothing here reads the environment or holds a time: the same frame gives the sam
 import hashlib
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -268,13 +269,33 @@ class Store:
 
     def partitions(self, table: str) -> list[dict[str, str]]:
         """The committed partitions, sorted."""
+        return [keys for keys, _ in self._listed(table)]
+
+    def contents(self, table: str) -> list[tuple[dict[str, str], str]]:
+        """The committed partitions, sorted, each with its file, whose name tells its bytes.
+
+        One listing; a manifest is read only where it alone says which of several files counts.
+        """
         found = []
+        for keys, parts in self._listed(table):
+            manifest = None if len(parts) == 1 else self.manifest(table, keys)
+            if len(parts) == 1 or manifest is not None:
+                found.append((keys, manifest.file if manifest else parts[0]))
+        return found
+
+    def _listed(self, table: str) -> list[tuple[dict[str, str], list[str]]]:
+        """The partitions that have a manifest, sorted, and the part files of each."""
+        files: dict[str, list[str]] = defaultdict(list)
         for name in self._files.list(f"{folder_of(table, {})}/"):
-            *folders, file = name.split("/")[1:]
-            keys = dict(folder.partition("=")[::2] for folder in folders)
-            if file == MANIFEST and len(keys) == len(folders) and are_keys(keys):
-                found.append(keys)
-        return sorted(found, key=lambda keys: list(keys.items()))
+            folder, _, file = name.rpartition("/")
+            files[folder].append(file)
+        found = []
+        for folder, names in files.items():
+            folders = folder.split("/")[1:]
+            keys = dict(part.partition("=")[::2] for part in folders)
+            if MANIFEST in names and len(keys) == len(folders) and are_keys(keys):
+                found.append((keys, [name for name in names if name.startswith("part-")]))
+        return sorted(found, key=lambda entry: list(entry[0].items()))
 
     def delete(self, table: str, partition: Mapping[str, str] = {}) -> None:
         """Delete the partition, manifest first, and every leftover of it. Absent ones are fine."""

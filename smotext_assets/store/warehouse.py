@@ -1,36 +1,42 @@
-"""The query side: one DuckDB file, rebuilt beside the old one from the store and swapped in.
+"""The query side: one DuckDB file of what the store has committed, in step with its manifests.
 
-Whoever has the old file open keeps reading it; nobody is locked out. (DuckDB opens a
-file once a process: to see the new one, a process first closes its connections to the old.)
-What is quarantined never enters it, nor does any vector.
+A refresh takes in the partitions whose content has changed since the last one; a rebuild takes in
+all. What is quarantined never enters it, nor does any vector.
 """
 
-import errno
-import glob
-import os
-import uuid
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import duckdb
 import polars as pl
-from polars.datatypes import DataTypeClass
 
-from smotext_assets.store.files import LOCK_TIMEOUT_S, file_lock, sync_folder
+from smotext_assets.store.files import LOCK_TIMEOUT_S, file_lock
+from smotext_assets.store.manifests import MissingPartition, folder_of
 from smotext_assets.store.quarantine import check_not_quarantined
 from smotext_assets.store.receipts import FORGOTTEN
 from smotext_assets.store.tables import Store
+from smotext_assets.store.warehouse_file import (
+    WarehouseFile,
+    build,
+    explained,
+    remove_leftovers,
+    statements,
+)
 from smotext_core.schemas import (
     EVALUATION,
     GATES,
     LABELLED_TEXTS,
-    LINEAGE,
     PRIVACY_AUDIT,
     REJECTED_TEXTS,
     RUNS,
     SYNTHETIC_TEXTS,
     conform,
 )
+
+_log = logging.getLogger(__name__)
 
 _RECEIPTS = pl.Schema((name, dtype) for name, dtype in FORGOTTEN.items() if name != "done")
 
@@ -46,110 +52,123 @@ _SOURCES = {
     "forgotten": ("forgotten", _RECEIPTS),
 }
 
-_TYPES: dict[pl.DataType | DataTypeClass, str] = {
-    pl.String(): "VARCHAR",
-    pl.Boolean(): "BOOLEAN",
-    pl.Int32(): "INTEGER",
-    pl.Int64(): "BIGINT",
-    pl.Float32(): "FLOAT",
-    pl.Float64(): "DOUBLE",
-}
+# one row a parent of each sample, as LINEAGE has it
+_LINEAGE = """
+SELECT sample_id, unnest(parent_ids) AS parent_id, unnest(weights) AS weight
+FROM store.synthetic_texts
+"""
+
+_AT_ONCE = 8  # partitions read together: a bucket answers slowly, but many at once
+_LARGE = 65_536  # rows: a larger partition is read in pieces, alone
+
+
+class _NeedsRebuild(Exception):  # noqa: N818
+    """The file cannot, or should not, be brought up to date in a copy."""
 
 
 def refresh_warehouse(
-    store: Store, path: Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S
+    store: Store,
+    path: Path,
+    *,
+    rebuild: bool = False,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
 ) -> dict[str, int]:
-    """Rebuild the warehouse at `path` from what `store` has committed; rows a table.
+    """Bring the warehouse at `path` up to what `store` has committed; rows a table.
+
+    New and replaced partitions are taken into a copy of the file, which is swapped in: beyond the
+    copy, the cost is that of the change, and rows of partitions taken in later stand below. The
+    file is made anew of the whole store, partitions in sorted order, where `rebuild` says so,
+    where it is damaged or of another version of its tables, and where a partition has left the
+    store or more rows were replaced than are left: a copy keeps their bytes.
 
     Refreshes take turns, each reading the store in its own turn, so that none is lost.
 
     Raises:
         ValueError: a table that is quarantined is among the warehouse's.
+        TypeError: a column of a type that the warehouse does not hold.
         TimeoutError: another refresh held `<path>.lock` for `lock_timeout_s` seconds.
-        ValueError: a partition is damaged or lacks a column.
+        ValueError: a partition to be taken in is damaged or lacks a column.
         OSError: the store or the file's folder failed; the old warehouse stays.
     """
     check_not_quarantined(*(table for table, _ in _SOURCES.values()))
-    with file_lock(path.with_name(f"{path.name}.lock"), timeout_s=lock_timeout_s):
-        for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.building*"):
-            leftover.unlink()  # of a refresh that was killed: nobody else is building now
-        tables = {
-            name: conform(store.read_all(table, schema=schema), schema)
-            for name, (table, schema) in _SOURCES.items()
-        }
-        tables["lineage"] = _lineage(tables["synthetic_texts"])
-        return build_warehouse(path, tables)
-
-
-def build_warehouse(path: Path, tables: Mapping[str, pl.DataFrame]) -> dict[str, int]:
-    """Write a DuckDB file of `tables`, rows in their order, in place of `path`; rows a table.
-
-    Raises:
-        ValueError: a table that is quarantined.
-        TypeError: a column of a type that the warehouse does not hold.
-        OSError: the file could not be written; the old one stays.
-    """
-    check_not_quarantined(*tables)
-    building = path.with_name(f".{path.name}.{uuid.uuid4().hex}.building")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _write(building, tables)
-            # a log that a crashed writer left would be replayed onto the new file
-            path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
-            os.replace(building, path)
-        finally:
-            building.unlink(missing_ok=True)
-            building.with_name(f"{building.name}.wal").unlink(missing_ok=True)
-        sync_folder(path.parent)
-    except (OSError, duckdb.IOException, duckdb.TransactionException) as error:  # full at commit
-        raise OSError(
-            error.errno if isinstance(error, OSError) else errno.EIO,
-            f"the warehouse {path} could not be written, the old one stays: {error}; free space "
-            "on its disk, make its folder writable or choose another path, then try again",
-        ) from error
-    return {name: tables[name].height for name in sorted(tables)}
-
-
-def _write(path: Path, tables: Mapping[str, pl.DataFrame]) -> None:
-    with duckdb.connect(path) as connection:
-        connection.begin()  # one commit, one sync to disk
-        for name in sorted(tables):
-            frame = tables[name]
-            columns = ", ".join(
-                f"{_quoted(column)} {_duckdb_type(dtype, f'{name}.{column}')}"
-                for column, dtype in frame.schema.items()
-            )
-            connection.execute(f"CREATE TABLE {_quoted(name)} ({columns})")
-            connection.register("frame of this table", frame.to_arrow())
-            connection.execute(f'INSERT INTO {_quoted(name)} SELECT * FROM "frame of this table"')
-            connection.unregister("frame of this table")
-        connection.commit()
-        connection.execute("CHECKPOINT")
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _lineage(synthetic: pl.DataFrame) -> pl.DataFrame:
-    """One row a parent of each sample."""
-    parents = (
-        synthetic.select("sample_id", "parent_ids", "weights")
-        .explode("parent_ids", "weights")
-        .rename({"parent_ids": "parent_id", "weights": "weight"})
-        .filter(pl.col("parent_id").is_not_null())  # an empty list explodes to a null
+    made = statements(
+        {name: schema for name, (_, schema) in _SOURCES.items()}, {"lineage": _LINEAGE}
     )
-    return conform(parents, LINEAGE)
+    with file_lock(path.with_name(f"{path.name}.lock"), timeout_s=lock_timeout_s):
+        remove_leftovers(path)
+        if path.exists() and not rebuild:
+            try:
+                return build(path, lambda file: _follow(store, file, made), on_copy=True)
+            except (duckdb.Error, _NeedsRebuild) as error:
+                _log.info("%s is made anew: %s", path, error)
+
+        def fill(file: WarehouseFile) -> bool:
+            file.create(made)
+            _take_in(store, file, _committed(store))
+            return True
+
+        try:
+            return build(path, fill, on_copy=False)
+        except duckdb.Error as error:
+            with explained(path):
+                raise error
 
 
-def _duckdb_type(dtype: pl.DataType, column: str) -> str:
-    element = dtype.inner if isinstance(dtype, pl.List) else dtype
-    if element not in _TYPES:
-        raise TypeError(
-            f"{column} is {dtype}; the warehouse holds {', '.join(map(str, _TYPES))} and lists "
-            "of these"
-        )
-    return _TYPES[element] + ("[]" if isinstance(dtype, pl.List) else "")
+def _follow(store: Store, file: WarehouseFile, made: str) -> bool:
+    """Whether anything had changed."""
+    if file.made_by() != made:
+        raise _NeedsRebuild("it is of another version of its tables")
+    held, committed = file.held(), _committed(store)
+    if gone := sorted(set(held) - set(committed)):
+        raise _NeedsRebuild(f"{len(gone)} partitions have left the store")
+    changed = {at: found for at, found in committed.items() if held.get(at) != found[1]}
+    for name, key in changed:
+        if (name, key) in held:
+            file.remove(name, key)
+    there, removed = file.rows()
+    if removed > there:
+        raise _NeedsRebuild(f"{removed} rows were replaced in it, more than the {there} left")
+    _take_in(store, file, changed)
+    return bool(changed)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+# (warehouse table, partition as a path): the partition, its file in the store
+_Committed = dict[tuple[str, str], tuple[dict[str, str], str]]
+
+
+def _committed(store: Store) -> _Committed:
+    """In the order of a warehouse that is made anew."""
+    return {
+        (name, folder_of(table, partition)): (partition, file)
+        for name, (table, _) in sorted(_SOURCES.items())
+        for partition, file in store.contents(table)
+    }
+
+
+def _take_in(store: Store, file: WarehouseFile, wanted: _Committed) -> None:
+    for (name, key), of, frames in _read(store, wanted):
+        schema = _SOURCES[name][1]
+        file.put(name, key, of, (conform(frame, schema) for frame in frames))
+
+
+def _read(
+    store: Store, wanted: _Committed
+) -> Iterator[tuple[tuple[str, str], str, Iterable[pl.DataFrame]]]:
+    """The partitions in their order, a few read ahead; one of many rows in pieces."""
+
+    def read(at: tuple[str, str]) -> list[pl.DataFrame] | None:
+        table, partition = _SOURCES[at[0]][0], wanted[at][0]
+        manifest = store.manifest(table, partition)
+        if manifest is not None and manifest.rows > _LARGE:
+            return None
+        try:
+            return list(store.read_frames(table, partition))
+        except MissingPartition:  # deleted since it was listed: the next refresh sees it
+            return []
+
+    rest = iter(wanted)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while few := list(islice(rest, _AT_ONCE)):
+            for at, frames in zip(few, pool.map(read, few), strict=True):
+                table, (partition, of) = _SOURCES[at[0]][0], wanted[at]
+                yield at, of, store.read_frames(table, partition) if frames is None else frames

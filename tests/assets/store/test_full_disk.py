@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from smotext_assets.store.tables import Store
-from smotext_assets.store.warehouse import build_warehouse
+from smotext_assets.store.warehouse import refresh_warehouse
 from tests.assets.conftest import Home
+from tests.assets.store.test_warehouse import commit
 
 RARE = {"label": "rare"}
 OLD = pl.DataFrame({"text": ["old"]})
@@ -51,14 +52,17 @@ def test_full_disk_keeps_the_old_partition_and_room_is_all_it_takes(small_disk: 
     assert left == []
 
 
-def test_full_disk_keeps_the_old_warehouse(small_disk: Path) -> None:
-    path = small_disk / "warehouse.duckdb"
-    build_warehouse(path, {"t": OLD})
+def test_full_disk_keeps_the_old_warehouse(small_disk: Path, tmp_path: Path) -> None:
+    path, store = small_disk / "warehouse.duckdb", Store(str(tmp_path))
+    commit(store, "r1", "rare", ["old"])
+    refresh_warehouse(store, path)
     before = path.read_bytes()
-    with pytest.raises(OSError, match="could not be written, the old one stays"):
-        build_warehouse(path, {"t": BIG})
-    assert path.read_bytes() == before
-    assert [p.name for p in small_disk.iterdir()] == [path.name]
+    commit(store, "r2", "rare", BIG["text"].to_list())
+    for rebuild in (False, True):
+        with pytest.raises(OSError, match="could not be written, the old one stays"):
+            refresh_warehouse(store, path, rebuild=rebuild)
+        assert path.read_bytes() == before
+        assert sorted(p.name for p in small_disk.iterdir()) == [path.name, f"{path.name}.lock"]
 
 
 LIMITED = """

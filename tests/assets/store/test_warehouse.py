@@ -7,9 +7,11 @@ import duckdb
 import polars as pl
 import pytest
 
+from smotext_assets.store import warehouse
 from smotext_assets.store.receipts import FORGOTTEN
 from smotext_assets.store.tables import Store
-from smotext_assets.store.warehouse import build_warehouse, refresh_warehouse
+from smotext_assets.store.warehouse import refresh_warehouse
+from smotext_assets.store.warehouse_file import WarehouseFile, build, statements
 from smotext_core.schemas import (
     EVALUATION,
     GATES,
@@ -120,9 +122,7 @@ def test_refresh_warehouse_holds_what_the_store_has_committed(store: Store, tmp_
         "runs": 1,
         "synthetic_texts": 3,
     }
-    assert ask(path, "SELECT DISTINCT table_name FROM information_schema.tables ORDER BY 1") == [
-        (name,) for name in sorted(counts)
-    ]
+    assert ask(path, "SHOW TABLES") == [(name,) for name in sorted(counts)]
     assert ask(path, "SELECT sample_id, text FROM synthetic_texts") == [
         ("r1.rare.0", "a"),
         ("r1.rare.1", "b"),
@@ -216,12 +216,18 @@ def test_refresh_warehouse_with_a_damaged_partition_keeps_the_old_file(
     path = tmp_path / "w.duckdb"
     commit(local_store, "r1", "rare", ["a"])
     refresh_warehouse(local_store, path)
-    manifest = local_store.manifest("synthetic_table", {"label": "rare", "run": "r1"})
-    assert manifest is not None
-    Path(local_store.root, manifest.path).write_bytes(b"damaged")
-    with pytest.raises(ValueError, match="was changed or damaged"):
-        refresh_warehouse(local_store, path)
+    commit(local_store, "r2", "rare", ["b"])
+    for run, rebuild in (("r2", False), ("r2", True), ("r1", True)):
+        manifest = local_store.manifest("synthetic_table", {"label": "rare", "run": run})
+        assert manifest is not None
+        sound = Path(local_store.root, manifest.path).read_bytes()
+        Path(local_store.root, manifest.path).write_bytes(b"damaged")
+        with pytest.raises(ValueError, match="was changed or damaged"):
+            refresh_warehouse(local_store, path, rebuild=rebuild)
+        Path(local_store.root, manifest.path).write_bytes(sound)
     assert ask(path, "SELECT text FROM synthetic_texts") == [("a",)]
+    refresh_warehouse(local_store, path)
+    assert ask(path, "SELECT text FROM synthetic_texts") == [("a",), ("b",)]
 
 
 def test_refresh_warehouse_refuses_a_partition_without_a_column(
@@ -233,8 +239,45 @@ def test_refresh_warehouse_refuses_a_partition_without_a_column(
         refresh_warehouse(local_store, tmp_path / "w.duckdb")
 
 
-def test_build_warehouse_keeps_rows_and_their_order(tmp_path: Path) -> None:
+def test_refresh_warehouse_refuses_vectors(
+    local_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = pl.DataFrame({"vector": pl.Series([[1.0]], dtype=pl.Array(pl.Float32, 1))})
+    local_store.write("texts", vectors)
+    monkeypatch.setitem(warehouse._SOURCES, "texts", ("texts", vectors.schema))
+    with pytest.raises(TypeError, match=r"texts\.vector is Array\(Float32"):
+        refresh_warehouse(local_store, tmp_path / "w.duckdb")
+    assert not (tmp_path / "w.duckdb").exists()
+
+
+def test_refresh_warehouse_that_fails_keeps_the_old_file(
+    local_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "w.duckdb"
+    commit(local_store, "r1", "rare", ["a"])
+    refresh_warehouse(local_store, path)
+    commit(local_store, "r2", "rare", ["b"])
+    there = sorted(file.name for file in tmp_path.iterdir())
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for rebuild in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", refuse)
+            with pytest.raises(OSError, match=r"the old one stays: .*No space left.*; free space"):
+                refresh_warehouse(local_store, path, rebuild=rebuild)
+    assert ask(path, "SELECT text FROM synthetic_texts") == [("a",)]
+    assert sorted(file.name for file in tmp_path.iterdir()) == there
+
+
+def test_build_where_no_folder_can_be_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"file/w\.duckdb could not be written.*another path"):
+        build(tmp_path / "file" / "w.duckdb", lambda file: True, on_copy=False)
+
+
+def test_build_keeps_rows_and_their_order_under_hostile_names(tmp_path: Path) -> None:
     frame = pl.DataFrame(
         {
             'a "quoted" column': ["b", None, "a"],
@@ -244,36 +287,14 @@ def test_build_warehouse_keeps_rows_and_their_order(tmp_path: Path) -> None:
             "weights": pl.Series([[0.1], [], None], dtype=pl.List(pl.Float64)),
         }
     )
-    assert build_warehouse(path, {'b"; DROP': frame, "a": frame[:1]}) == {'b"; DROP': 3, "a": 1}
+    path, name = tmp_path / "w.duckdb", 'b"; DROP'
+
+    def fill(file: WarehouseFile) -> bool:
+        file.create(statements({name: frame.schema, "a": frame.schema}, {}))
+        file.put(name, "label='x", "part", [frame[:2], frame[2:]])
+        file.put("a", "", "part", [frame[:1]])
+        return True
+
+    assert build(path, fill, on_copy=False) == {name: 3, "a": 1}
     with duckdb.connect(path, read_only=True) as connection:
         assert connection.sql('FROM "b""; DROP"').pl().equals(frame)
-
-
-def test_build_warehouse_refuses_vectors(tmp_path: Path) -> None:
-    vectors = pl.DataFrame({"vector": pl.Series([[1.0]], dtype=pl.Array(pl.Float32, 1))})
-    with pytest.raises(TypeError, match=r"texts\.vector is Array\(Float32"):
-        build_warehouse(tmp_path / "w.duckdb", {"texts": vectors})
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_build_warehouse_that_fails_keeps_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "w.duckdb"
-    build_warehouse(path, {"t": pl.DataFrame({"x": [1]})})
-
-    def refuse(source: Path, target: Path) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", refuse)
-        with pytest.raises(OSError, match=r"the old one stays: .*No space left.*; free space"):
-            build_warehouse(path, {"t": pl.DataFrame({"x": [2]})})
-    assert ask(path, "FROM t") == [(1,)]
-    assert [file.name for file in tmp_path.iterdir()] == ["w.duckdb"]
-
-
-def test_build_warehouse_where_no_folder_can_be_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"file/w\.duckdb could not be written.*another path"):
-        build_warehouse(tmp_path / "file" / "w.duckdb", {})

@@ -1,0 +1,169 @@
+"""A refresh in a copy gives what a rebuild gives; what cannot be followed is made anew."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from smotext_assets.store import warehouse, warehouse_file
+from smotext_assets.store.tables import Store
+from smotext_assets.store.warehouse import refresh_warehouse
+from smotext_core.schemas import GATES, SYNTHETIC_TEXTS, conform
+from tests.assets.store.test_warehouse import HOSTILE, ask, commit, labelled, synthetic
+
+RARE = {"label": "rare", "run": "r1"}
+
+
+def rows(path: Path) -> dict[str, list[Any]]:
+    """All rows of all tables, sorted: of partitions taken in later the order is another."""
+    names = [name for (name,) in ask(path, "SHOW TABLES")]
+    return {name: sorted(ask(path, f'FROM "{name}"'), key=repr) for name in names}
+
+
+def taken_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The partitions that refreshes put in from now on."""
+    seen: list[str] = []
+    put = warehouse_file.WarehouseFile.put
+
+    def watched(self: Any, table: str, partition: str, *rest: Any) -> None:
+        seen.append(partition)
+        put(self, table, partition, *rest)
+
+    monkeypatch.setattr(warehouse_file.WarehouseFile, "put", watched)
+    return seen
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_refreshes_give_what_a_rebuild_gives(store: Store, tmp_path: Path, seed: int) -> None:
+    draw, path, anew = random.Random(seed), tmp_path / "w.duckdb", tmp_path / "anew.duckdb"
+    for step in range(12):
+        for _ in range(draw.randint(0, 3)):
+            at = {"label": draw.choice(["rare", "other"]), "run": f"r{draw.randint(1, 4)}"}
+            act = draw.randint(0, 4)
+            if act == 0:
+                store.delete("synthetic_table", at)
+            elif act == 1:
+                store.write("labelled_texts", labelled([f"text {step}"], ["rare"]))
+            elif act == 2:
+                gates = pl.DataFrame(
+                    {"run": [at["run"]], "label": [at["label"]], "value": [draw.random()]},
+                )
+                full = pl.concat([GATES.to_frame(), gates], how="diagonal_relaxed")
+                store.write("gates", conform(full, GATES), at)
+            else:
+                texts = [draw.choice(HOSTILE) for _ in range(draw.randint(0, 5))]
+                store.write("synthetic_table", synthetic(at["run"], at["label"], texts), at)
+        counts = refresh_warehouse(store, path)
+        assert counts == refresh_warehouse(store, anew, rebuild=True)
+        assert rows(path) == rows(anew)
+
+
+def test_refresh_takes_in_what_changed_and_no_more(
+    local_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w.duckdb"
+    for run in ("r1", "r2", "r3"):
+        commit(local_store, run, "rare", ["a", "b"])
+    refresh_warehouse(local_store, path)
+    seen, before = taken_in(monkeypatch), path.stat()
+    assert refresh_warehouse(local_store, path)["synthetic_texts"] == 6
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    commit(local_store, "r2", "rare", ["c"])
+    commit(local_store, "r4", "rare", ["d"])
+    assert refresh_warehouse(local_store, path)["synthetic_texts"] == 6
+    assert seen == [f"synthetic_table/label=rare/run={run}" for run in ("r2", "r4")]
+    seen.clear()
+    refresh_warehouse(local_store, path, rebuild=True)
+    assert len(seen) == 4
+
+
+def test_refresh_asks_the_manifest_where_a_killed_writer_left_a_file(
+    local_store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "w.duckdb"
+    commit(local_store, "r1", "rare", ["a"])
+    (Path(local_store.root) / "synthetic_table/label=rare/run=r1/part-0.parquet").write_bytes(b"")
+    manifest = local_store.manifest("synthetic_table", RARE)
+    assert manifest is not None
+    assert local_store.contents("synthetic_table") == [(RARE, manifest.file)]
+    refresh_warehouse(local_store, path)
+    assert ask(path, "SELECT text FROM synthetic_texts") == [("a",)]
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def scrambled(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:12288] + b"\xff" * (len(data) - 12288))
+
+
+def of_another_version(path: Path) -> None:
+    path.unlink()
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE TABLE synthetic_texts (sample_id VARCHAR)")
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncated, scrambled, of_another_version, empty])
+def test_refresh_makes_a_file_anew_that_it_cannot_follow(
+    local_store: Store, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "w.duckdb"
+    commit(local_store, "r1", "rare", ["a"])
+    refresh_warehouse(local_store, path)
+    damage(path)
+    commit(local_store, "r2", "rare", ["b"])
+    refresh_warehouse(local_store, path)
+    assert ask(path, "SELECT text FROM synthetic_texts") == [("a",), ("b",)]
+
+
+def test_refresh_makes_a_file_anew_whose_tables_have_other_columns(
+    local_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w.duckdb"
+    commit(local_store, "r1", "rare", ["a"])
+    fewer = pl.Schema(list(SYNTHETIC_TEXTS.items())[:-1])
+    with monkeypatch.context() as patch:
+        patch.setitem(warehouse._SOURCES, "synthetic_texts", ("synthetic_table", fewer))
+        refresh_warehouse(local_store, path)
+    refresh_warehouse(local_store, path)
+    assert ask(path, "SELECT generator FROM synthetic_texts") == [("f",)]
+
+
+def test_refreshes_that_replace_the_same_rows_do_not_grow_the_file_without_end(
+    local_store: Store, tmp_path: Path
+) -> None:
+    path, sizes = tmp_path / "w.duckdb", []
+    for number in range(12):
+        commit(local_store, "r1", "rare", [f"{number} {row * 7919 % 10007}" for row in range(3000)])
+        refresh_warehouse(local_store, path)
+        sizes.append(path.stat().st_size)
+    assert max(sizes) <= 4 * sizes[0], sizes
+    assert ask(path, "SELECT count(*) FROM store.synthetic_texts") == [(3000,)]
+
+
+def test_large_partition_is_taken_in_in_pieces(
+    local_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w.duckdb"
+    texts = [f"text {number}" for number in range(70_000)]
+    commit(local_store, "r1", "rare", texts)
+    heights: list[int] = []
+
+    def watched(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+        heights.append(frame.height)
+        return conform(frame, schema)
+
+    monkeypatch.setattr(warehouse, "conform", watched)
+    assert refresh_warehouse(local_store, path)["lineage"] == 140_000
+    assert max(heights) < 70_000
+    assert [row for (row,) in ask(path, "SELECT text FROM synthetic_texts")] == texts
