@@ -4,6 +4,7 @@ import argparse
 import os
 
 from smotext_assets.graph import Corpus
+from smotext_assets.stages import is_inbox
 
 
 def add_corpus_options(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +33,9 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 def asked_corpus(given: argparse.Namespace, *, usual: Corpus) -> Corpus:
     """The corpus that was given, else the usual one's source, read as the options say."""
     source = given.corpus or usual.source
+    is_local = "://" not in source and (os.path.exists(source) or is_inbox(source))
     return Corpus(
-        source=source if "://" in source or not os.path.exists(source) else os.path.abspath(source),
+        source=os.path.abspath(source) if is_local else source,
         text=given.text,
         label=given.label,
         document_id=given.id,

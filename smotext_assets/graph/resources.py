@@ -26,8 +26,8 @@ class Corpus(dg.ConfigurableResource["Corpus"]):
 
     source: str = Field(
         description="A file of CSV, JSON, JSON lines, Parquet or a spreadsheet, by path or s3:// "
-        "address; a folder or s3://bucket/prefix/ of such files; clinic_notes, the notes that come "
-        "with smotext; 20newsgroups; or hf:NAME, a Hugging Face dataset."
+        "address; a folder, a glob or s3://bucket/prefix/ of such files; clinic_notes, the notes "
+        "that come with smotext; 20newsgroups; or hf:NAME, a Hugging Face dataset."
     )
     text: str = Field(default="text", description="The column of texts.")
     label: str = Field(default="label", description="The column of labels.")
@@ -91,15 +91,25 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
         }
         return {name: value for name, value in options.items() if value}
 
-    def list_objects(self, address: str) -> dict[str, str]:
-        """Size and ETag of each object directly below s3://bucket/prefix/, by its last name."""
+    def list_objects(self, address: str, *, deep: bool = False) -> dict[str, str]:
+        """Size and ETag of each object below s3://bucket/prefix/, by the rest of its key.
+
+        Of the folders there only those named key=value are looked into, unless it is `deep`.
+        """
         bucket, _, prefix = address.removeprefix("s3://").partition("/")
         pages = self._client().get_paginator("list_objects_v2")
-        return {
-            item["Key"].removeprefix(prefix): f"{item['Size']}:{item['ETag']}"
-            for page in pages.paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-            for item in page.get("Contents", [])
-        }
+        found: dict[str, str] = {}
+        folders = [prefix]
+        for folder in folders:  # it grows
+            for page in pages.paginate(Bucket=bucket, Prefix=folder, Delimiter="" if deep else "/"):
+                for item in page.get("Contents", []):
+                    found[item["Key"].removeprefix(prefix)] = f"{item['Size']}:{item['ETag']}"
+                folders += [
+                    below["Prefix"]
+                    for below in page.get("CommonPrefixes", [])
+                    if "=" in below["Prefix"].removeprefix(folder)
+                ]
+        return found
 
     def _client(self) -> "S3Client":
         from dagster_aws.s3 import S3Resource  # boto3: only where something is in a bucket

@@ -36,6 +36,7 @@ def read_corpus(
     delimiter: str | None = None,
     encoding: str | None = None,
     max_characters: int = 1_000_000,
+    constants: Mapping[str, str | None] = {},
     open_bytes: Callable[[str], bytes] | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -54,6 +55,8 @@ def read_corpus(
         delimiter: between the fields of CSV; None to find it.
         encoding: of CSV or JSON; None to find it.
         max_characters: a longer text is refused, and cut to this length in the rejected frame.
+        constants: columns of one value that the file itself does not have, such as those that the
+            folders of a partitioned data set name.
         open_bytes: reads an address with "://", such as s3://bucket/key, into bytes.
         tell: is called with one line on what the file was read as.
 
@@ -76,6 +79,8 @@ def read_corpus(
         delimiter=delimiter,
         encoding=encoding,
     )
+    if constants and rows.columns:
+        rows = _with_constants(rows, constants)
     first = list(islice(rows.records, _PEEKED))
     sample = [record for record in first if not isinstance(record, tuple)]
     of = {
@@ -126,6 +131,14 @@ def read_corpus(
         told = "".join(f", {count} {reason}" for reason, count in counts)
         raise ValueError(f"no row of {name} can be used: {row + 1} rows{told}")
     return accepted.frame(), rejected.frame()
+
+
+def _with_constants(rows: Rows, constants: Mapping[str, str | None]) -> Rows:
+    columns = [*rows.columns, *(name for name in constants if name not in rows.columns)]
+    records = (
+        record if isinstance(record, tuple) else {**constants, **record} for record in rows.records
+    )
+    return Rows(rows.read_as, columns, records)
 
 
 class _Frames:

@@ -1,10 +1,19 @@
 """What people bring, from the command's side."""
 
+import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
-from tests.assets.conftest import Home, corpus_rows
+from smotext_assets.graph import StoreResource
+from smotext_assets.stages.inbox import read_inbox
+from tests.assets.conftest import Home, corpus_rows, write_corpus
+from tests.conftest import S3_BUCKET
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 def test_run_takes_the_export_of_a_european_desktop_without_an_option(
@@ -22,3 +31,86 @@ def test_run_takes_the_export_of_a_european_desktop_without_an_option(
     texts = home.store.read("raw_corpus")["text"]
     assert texts.len() == len(rows)
     assert texts.str.starts_with("Größe: ").all()
+
+
+def parts(folder: Path) -> list[str]:
+    """The demo rows as a data set partitioned by label, one file a label; the labels."""
+    by_label: dict[str, list[str]] = {}
+    for text, label in corpus_rows():
+        by_label.setdefault(label, []).append(text)
+    for label, texts in by_label.items():
+        (folder / f"label={label}").mkdir(parents=True)
+        pl.DataFrame({"text": texts}).write_parquet(folder / f"label={label}" / "part-0.parquet")
+    (folder / "_SUCCESS").touch()
+    (folder / "other").mkdir()
+    (folder / "other" / "not-of-it.csv").write_text("text,label\nno,no\n")
+    return sorted(by_label)
+
+
+def raw(home: Home) -> list[tuple[str, str, str]]:
+    rows: list[tuple[str, str, str]] = home.store.read("raw_corpus").rows()
+    return rows
+
+
+def test_run_reads_a_partitioned_data_set_as_one_corpus(
+    home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    labels = parts(tmp_path / "data")
+
+    assert home.main("run", str(tmp_path / "data"), "--run", "r1", "--labels", "astronomy") == 0
+
+    assert sorted((text, label) for _, text, label in raw(home)) == sorted(corpus_rows())
+    assert {id_.rpartition("/")[0] for id_, _, _ in raw(home)} == {
+        f"label={label}/part-0.parquet" for label in labels
+    }
+    told = " ".join(capfd.readouterr().err.split())
+    assert f"data: {len(labels)} files as Parquet; text in 'text', label in 'label'" in told
+
+
+def test_run_reads_a_glob_as_one_corpus(home: Home, tmp_path: Path) -> None:
+    rows = corpus_rows()
+    (tmp_path / "a").mkdir()
+    write_corpus(tmp_path / "a" / "one.export", rows[::2])
+    write_corpus(tmp_path / "a" / "two.export", rows[1::2])
+    (tmp_path / "a" / "three.csv").write_text("text,label\nno,no\n")
+
+    given = str(tmp_path / "*" / "*.export")
+    assert home.main("run", given, "--run", "r1", "--labels", "astronomy") == 0
+
+    assert sorted((text, label) for _, text, label in raw(home)) == sorted(rows)
+    assert raw(home)[0][0] == "a/one.export/0"
+
+
+@pytest.mark.parametrize("rest", ["", "*.csv", "**/*.csv"])
+def test_read_inbox_reads_a_prefix(
+    s3_client: "S3Client",
+    s3_endpoint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rest: str,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    prefix = uuid.uuid4().hex
+    files = {
+        "a.csv": "text,label\none,a\n",
+        "label=b/c=%20x/p.csv": "text\ntwo\n",
+        "label=__HIVE_DEFAULT_PARTITION__/p.csv": "text\nthree\n",
+        "deeper/d.csv": "text,label\nfour,d\n",
+    }
+    for name, data in files.items():
+        s3_client.put_object(Bucket=S3_BUCKET, Key=f"{prefix}/{name}", Body=data.encode())
+    store = StoreResource(root="unused", endpoint_url=s3_endpoint, region_name="us-east-1")
+
+    found, refused = read_inbox(f"s3://{S3_BUCKET}/{prefix}/{rest}", store)
+
+    expected = {"a.csv/0": "a", "label=b/c=%20x/p.csv/0": "b", "deeper/d.csv/0": "d"}
+    if rest == "":
+        del expected["deeper/d.csv/0"]
+    if rest == "*.csv":
+        expected = {"a.csv/0": "a"}
+    else:
+        # no row of it can be used, so the file is the refused row
+        assert refused["document_id"].to_list() == ["label=__HIVE_DEFAULT_PARTITION__/p.csv"]
+        assert "1 null label" in refused["reason"][0]
+    assert dict(found.select("document_id", "label").iter_rows()) == expected
