@@ -254,6 +254,7 @@ def run(
     dtype: str,
     quick: bool,
     settings: Sequence[str] = (),
+    draws: int | None = None,
     say: Callable[[str], None] = print,
 ) -> pl.DataFrame:
     """All draws that are not there yet, and the EVALUATION rows of every cell."""
@@ -272,12 +273,12 @@ def run(
             for _, part in tests.group_by("label", maintain_order=True)
         )
         test_vectors = generator.encode(test["text"].to_list())
-        inputs = [*cell, generator.fingerprint, dtype, N_CANDIDATES, N_TEST, MAX_WORDS, quick]
+        inputs = [*cell[:-1], generator.fingerprint, dtype, N_CANDIDATES, N_TEST, MAX_WORDS, quick]
         inputs += [PROTOCOL, N_NEAREST, RELEVANCE]
         inputs.append([*rows.filter(pl.col("label").is_in(labels))["text"]])
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
         found = []
-        for number in range(cell.draws):
+        for number in range(draws or cell.draws):
             file = out / f"{study}-{corpus}-{cell.setting.replace(':', '-')}-{key}-{number}.parquet"
             if not file.exists():
                 began = time.process_time()
@@ -301,7 +302,7 @@ def run(
                 corpus=pl.lit(corpus),
                 setting=pl.lit(cell.setting),
                 generator=pl.lit(generator.fingerprint),
-                synthetic=pl.lit(sum(f["synthetic"][0] for f in found) / cell.draws),
+                synthetic=pl.lit(sum(f["synthetic"][0] for f in found) / len(found)),
                 test_rows=pl.lit(test.height),
                 note=pl.lit(told),
                 **{c: pl.col(c) for c in table.columns if c != "run"},
@@ -336,6 +337,7 @@ def main() -> None:
     )
     parser.add_argument("--corpus", choices=tuple(RARE), default="20newsgroups")
     parser.add_argument("--setting", action="append", default=[], help="of the grid; default: all")
+    parser.add_argument("--draws", type=int, help="of a cell; default: 10, of table1 20")
     parser.add_argument("--generator", default=embedded_generator())
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--out", type=Path, default=Path(".efficacy"), help="a file a draw")
@@ -347,7 +349,7 @@ def main() -> None:
             parser.error("table1 is on 20newsgroups")
         found = run(
             given.study, given.corpus, given.out, name=given.generator, dtype=given.dtype,
-            quick=given.quick, settings=given.setting,
+            quick=given.quick, settings=given.setting, draws=given.draws,
             say=lambda line: print(line, flush=True),
         )  # fmt: skip
         with pl.Config(tbl_rows=80, tbl_cols=12):
