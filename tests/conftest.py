@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.leftovers import MARK, Leftovers
 
 
 def pytest_configure() -> None:
@@ -26,6 +30,19 @@ if TYPE_CHECKING:
     from smotext_assets.store.tables import Store
 
 S3_BUCKET = "smotext-test"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The suite fails where a process, a port or a temporary file outlives what began it."""
+    tmp_path_factory.getbasetemp()  # which pytest keeps, and makes where TMPDIR says
+    leftovers = Leftovers()
+    os.environ[MARK] = leftovers.name
+    os.environ["TMPDIR"] = tempfile.tempdir = str(leftovers.folder)
+    yield
+    left = leftovers.found()
+    leftovers.clear()
+    assert not left, "\n".join(["left behind by these tests:", *left])
 
 
 @pytest.fixture(scope="session")

@@ -31,5 +31,5 @@ def started_together(script: str, *arguments: Sequence[str]) -> list[subprocess.
 
 
 def ended(processes: Sequence[subprocess.Popen[str]]) -> None:
-    said = [process.communicate(timeout=120)[1] for process in processes]
+    said = [process.communicate(timeout=600)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), said

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import dagster as dg
 import polars as pl
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from smotext_assets.graph.column_lineage import DESCRIPTIONS
 from smotext_assets.store import JSON, Manifest, MissingPartition, Store, hold
@@ -54,6 +54,7 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
     root: str = Field(description="A folder, or s3://bucket/prefix.")
     endpoint_url: str | None = Field(default=None, description="An S3 service other than AWS.")
     region_name: str | None = Field(default=None, description="The bucket's region.")
+    _s3: Any = PrivateAttr(default=None)
 
     def open(self) -> Store:
         if not self.root.startswith("s3://"):
@@ -112,14 +113,17 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
         return found
 
     def _client(self) -> "S3Client":
+        """One for the resource, which lives as long as a run: a new one costs .2 s of CPU."""
+        if self._s3 is not None:
+            return cast("S3Client", self._s3)
         from dagster_aws.s3 import S3Resource  # boto3: only where something is in a bucket
 
-        client: S3Client = S3Resource(
+        self._s3 = S3Resource(
             endpoint_url=self.endpoint_url,
             region_name=self.region_name,
             max_attempts=8,  # of boto3's "standard" mode, with pauses of 1 s to 20 s
         ).get_client()
-        return client
+        return cast("S3Client", self._s3)
 
 
 class Warehouse(dg.ConfigurableResource["Warehouse"]):

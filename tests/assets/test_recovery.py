@@ -192,7 +192,7 @@ def test_two_processes_commit_two_labels_of_one_run(
         worker.stdin.write("go\n")
         worker.stdin.flush()
     for worker in workers:
-        out, _ = worker.communicate(timeout=120)
+        out, _ = worker.communicate(timeout=600)
         assert json.loads(out.splitlines()[-1]) == [True, {}]
     keys = {"cooking|r1", "medicine|r1"}
     for name in BY_LABEL_AND_RUN:

@@ -141,7 +141,7 @@ class Postgres:
         )  # fmt: skip
         check = shlex.quote(str(self.binaries / "pg_isready"))
         ready = f"{check} -q -h 127.0.0.1 -p {self.port} -U dagster"
-        subprocess.run(["sh", "-c", f"until {ready}; do sleep 0.1; done"], check=True, timeout=30)
+        subprocess.run(["sh", "-c", f"until {ready}; do sleep 0.1; done"], check=True, timeout=180)
 
     def stop(self) -> None:
         self.server.send_signal(signal.SIGINT)  # at once, without waiting for clients

@@ -41,7 +41,7 @@ class Browser:
             raise
 
     def _connect(self, told: Path) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (told.exists() and len(told.read_text().splitlines()) == 2):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"Chromium did not start, see {told.parent}.log")

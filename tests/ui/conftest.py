@@ -77,7 +77,7 @@ class Site:
                 [sys.executable, "-m", *dev],
                 env=self.environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not self._answers():
             told = (folder / "dev.log").read_text()
             assert self.process.poll() is None, told

@@ -44,7 +44,7 @@ def seen(page: str, folder, width: int) -> dict:
     around.write_text(AROUND.format(width=width, page=html.escape(page)))
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     given = [*command, f"--user-data-dir={folder}/profile", around.as_uri()]
-    found = subprocess.run(given, capture_output=True, text=True, check=True, timeout=60)
+    found = subprocess.run(given, capture_output=True, text=True, check=True, timeout=300)
     return json.loads(html.unescape(found.stdout.rsplit("<pre>", 1)[1].split("</pre>", 1)[0]))
 
 

@@ -77,11 +77,11 @@ def test_sentences_ends(text, expected):
 
 
 def test_sentences_takes_time_linear_in_length():
-    start = time.perf_counter()
+    start = time.process_time()
     for piece in (".", ": ", ":,", "a.\n", '"', "\n", " ,", "1. ", "é"):
         found = "".join(sentences(piece * 100_000))
         assert sum(map(str.isalnum, found)) == 100_000 * sum(map(str.isalnum, piece))
-    assert time.perf_counter() - start < 20  # quadratic time would be hours
+    assert time.process_time() - start < 20  # quadratic time would be hours
 
 
 def test_passages_packs_whole_sentences():
