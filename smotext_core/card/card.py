@@ -100,7 +100,9 @@ def dataset_card(
         section("How to reproduce", *reproduce(run, config, generator, made_with)),
     ]
     body = "\n".join(as_html for as_html, _ in sections)
-    lines = verdict_lines(advice, privacy_audit, gates)
+    tests = labelled.filter(pl.col("split") == "test").group_by("label")
+    n_tests = dict(tests.agg(pl.col("document_id").n_unique()).iter_rows())
+    lines = verdict_lines(advice, privacy_audit, gates, test_documents=n_tests)
     as_html = page("Synthetic texts", f"run {run}", facts=facts, verdict=lines, body=body)
     header = {
         "pretty_name": f"Synthetic texts, run {one_line(run, 80)}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import polars as pl
@@ -178,19 +178,35 @@ def _held(gates: pl.DataFrame) -> pl.DataFrame:
 
 
 def verdict_lines(
-    advice: pl.DataFrame, privacy_audit: pl.DataFrame, gates: pl.DataFrame | None
+    advice: pl.DataFrame,
+    privacy_audit: pl.DataFrame,
+    gates: pl.DataFrame | None,
+    *,
+    test_documents: Mapping[str, int],
 ) -> list[tuple[str, str]]:
-    """Tone ("good", "bad" or "open") and a sentence: does it help, does it leak, what was held."""
+    """Tone ("good", "bad" or "open") and a sentence: does it help, does it leak, what was held.
+
+    That it helps is good where it helps most labels that have enough of `test_documents`, their
+    number by label, and hurts none.
+    """
     judged = advice.filter(pl.col("label").is_not_null())
     helped = sorted(judged.filter(pl.col("advice") == "augment")["label"])
+    hurt = judged.filter(pl.any_horizontal(pl.exclude("label", "advice") == "hurts"))["label"]
+    enough = {name for name, n in test_documents.items() if n >= MIN_TEST_DOCUMENTS}
+    able = judged.filter(pl.col("label").is_in(enough)).height
     if judged.is_empty():
         lines = [("open", "Whether it helps a classifier was not judged.")]
     elif helped:
-        names = ", ".join(one_line(label, 60) for label in helped[:6])
-        more = f" and {len(helped) - 6} more" if len(helped) > 6 else ""
-        lines = [("good", f"It helps {len(helped)} of {judged.height} labels: {names}{more}.")]
+        most = 2 * len(enough & set(helped)) > able and hurt.is_empty()
+        told = f"It helps {len(helped)} of {judged.height} labels: {_listed(helped)}."
+        lines = [("good" if most else "open", told)]
     else:
         lines = [("open", f"No evidence that it helps any of {judged.height} labels.")]
+    if len(hurt):
+        lines.append(("bad", f"It hurts {len(hurt)} of {judged.height} labels: {_listed(hurt)}."))
+    if few := judged.height - able:
+        told = f"{few} of {judged.height} labels have too few test documents to tell."
+        lines.append(("open", told))
     red = privacy_audit.filter(~pl.col("passed")).height
     unjudged = privacy_audit["passed"].null_count()
     if privacy_audit.is_empty() or unjudged == privacy_audit.height:
@@ -213,6 +229,12 @@ def verdict_lines(
             if rows:
                 lines.append(("bad", f"{words}: {', '.join(named)}{more}."))
     return lines
+
+
+def _listed(labels: Iterable[str]) -> str:
+    names = sorted(labels)
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(one_line(name, 60) for name in names[:6]) + more
 
 
 def _interval(row: Mapping[str, Any] | None) -> str:

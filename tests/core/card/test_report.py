@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from smotext_core.card.card import dataset_card
 from smotext_core.card.charts import _place, efficacy_chart, funnel, leakage_chart
+from smotext_core.card.evidence import verdict_lines
 from smotext_core.card.markup import markdown_text
 from smotext_core.card.pictures import class_map
 from smotext_core.card.tables import markdown_table, sample_table
@@ -87,6 +88,7 @@ def card_of(texts: tuple[str, ...], labels: tuple[str, ...], **changes) -> tuple
     labelled = pl.DataFrame(
         {
             "text_id": [f"t{i}" for i in range(n)],
+            "document_id": [f"t{i}" for i in range(n)],
             "text": texts,
             "label": [labels[i % len(labels)] for i in range(n)],
             "split": ["train"] * n,
@@ -472,3 +474,45 @@ def test_diversity_by_hand():
     assert diversity(["same words here"] * 5) == (pytest.approx(1 / 5), 1.0)
     assert diversity(["one", "a b c"]) is None
     assert diversity([]) is None
+
+
+@pytest.mark.parametrize(
+    ("advice", "tests", "tone"),
+    [
+        ("ooo---", [9] * 6, "open"),  # half of them
+        ("oooo--", [9] * 6, "good"),
+        ("oooo-x", [9] * 6, "open"),  # one is hurt
+        ("o-----", [9] * 6, "open"),
+        ("oo----", [9, 9, 9, 2, 2, 2], "good"),  # of those that can be judged most
+        ("o-----", [2, 9, 9, 9, 9, 9], "open"),
+    ],
+)
+def test_card_ticks_help_only_where_most_labels_are_helped_and_none_is_hurt(advice, tests, tone):
+    """ "It helps 1 of 6 labels" had a green tick."""
+    labels = [f"label {n}" for n in range(6)]
+    found = pl.DataFrame(
+        {
+            "label": [None, *labels],
+            "embedding": [
+                "helps",
+                *({"o": "helps", "x": "hurts"}.get(a, "no evidence") for a in advice),
+            ],
+            "tfidf": ["no evidence"] * 7,
+            "advice": ["augment", *("augment" if a == "o" else "do not augment" for a in advice)],
+        }
+    )
+    lines = verdict_lines(
+        found,
+        pl.DataFrame(schema=PRIVACY_AUDIT),
+        None,
+        test_documents=dict(zip(labels, tests, strict=True)),
+    )
+    n = advice.count("o")
+    (said,) = [
+        (t, line) for t, line in lines if line.startswith(f"It helps {n} of 6 labels: label 0")
+    ]
+    assert said[0] == tone
+    assert ("bad", "It hurts 1 of 6 labels: label 5.") in lines or "x" not in advice
+    few = sum(t < 5 for t in tests)
+    told = f"{few} of 6 labels have too few test documents to tell."
+    assert (("open", told) in lines) == (few > 0)
