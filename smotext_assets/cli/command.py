@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 instance=dagster_instance(),
                 store=found["store"].open(),
                 warehouse=found["warehouse"].file,
+                workspace=Path(found["generator"].workspace).expanduser(),
                 console=Console(),
             )
         if given.command == "train-generator":

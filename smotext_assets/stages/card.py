@@ -108,7 +108,7 @@ def dataset_card(
         tables.write_bytes(f"dataset_card/{run}.md", markdown.encode())
         return {
             "html": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.html"),
-            "card": dg.MetadataValue.md(markdown.partition("---\n")[2].partition("---\n")[2]),
+            "markdown": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.md"),
         }
 
     try:
