@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from smotext_assets.cli.card import add_card, card_command
 from smotext_assets.cli.evaluate import add_evaluate, evaluate_command
 from smotext_assets.cli.export import add_export, export_command
 from smotext_assets.cli.forget import add_forget, forget_command
-from smotext_assets.cli.in_process import Graph
+from smotext_assets.cli.materializing import Graph
 from smotext_assets.cli.review import add_review, review_command
 from smotext_assets.cli.run import add_run, run_command
 from smotext_assets.cli.summary import print_runs
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 instance=dagster_instance(),
                 store=found["store"].open(),
                 warehouse=found["warehouse"].file,
+                workspace=Path(found["generator"].workspace).expanduser(),
                 console=Console(),
             )
         if given.command == "train-generator":

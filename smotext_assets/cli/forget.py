@@ -28,6 +28,7 @@ def forget_command(
     instance: dg.DagsterInstance,
     store: Store,
     warehouse: Path,
+    workspace: Path,
     console: Console,
 ) -> int:
     """Forget the documents and print the receipt; returns the exit status.
@@ -40,7 +41,9 @@ def forget_command(
             f"the runs {', '.join(busy)} are not finished and could write a text back: let them "
             "finish or cancel them"
         )
-    receipt = forget(store, warehouse, ids).row(0, named=True)
+    receipt = forget(store, warehouse, ids, instance=instance, workspace=workspace).row(
+        0, named=True
+    )
     for table in ("synthetic_texts", "synthetic_table"):  # a label may have texts and no table yet
         for at in store.partitions(table):
             if at["label"] in receipt["labels"] and at["run"] in receipt["runs"]:
@@ -55,7 +58,7 @@ def forget_command(
         f"runs       {', '.join(receipt['runs']) or 'none'}",
         "Materialise evaluation, privacy_audit and dataset_card of these runs again.",
         "Left to you: the file the corpus is read from, backups, generators trained elsewhere, and "
-        "Dagster's record of past runs, which quotes samples.",
+        "compute logs that Dagster keeps in a bucket.",
     )
     console.print(Text("\n".join(lines)), soft_wrap=True)
     return 0

@@ -10,7 +10,7 @@ from rich.text import Text
 from smotext_assets.graph import GeneratorResource, generator_in_use, run_config
 from smotext_assets.stages import stale_rows
 from smotext_assets.store import Store
-from smotext_core.filters import SURPLUS
+from smotext_core.filters import COMPETENCE, SURPLUS
 from smotext_core.privacy import held_back
 from smotext_core.schemas import GATES, REJECTED_TEXTS, SYNTHETIC_TEXTS
 from smotext_core.xrag import described
@@ -111,7 +111,8 @@ def print_adaptation(store: Store, console: Console) -> None:
 
 def print_runs(store: Store, console: Console, *, generator: GeneratorResource) -> None:
     """The corpus's train texts by label; a line per run: what was frozen, rows wanted, made and
-    refused; then which labels of it were made from an older corpus or by another generator."""
+    refused; then which labels gates hold back, by what was measured, and which were made from an
+    older corpus or by another generator."""
     manifest = store.manifest("labelled_texts")
     if manifest is not None:
         train = store.read("labelled_texts").filter(pl.col("split") == "train")
@@ -150,6 +151,18 @@ def print_runs(store: Store, console: Console, *, generator: GeneratorResource) 
         used = generator_in_use(store, generator).fingerprint
     except (ValueError, OSError):  # it is not at hand
         used = None
+    held = held_back(store.read_all("gates", schema=GATES))
+    for run, label, gates in (
+        held.group_by("run", "label", maintain_order=True).agg(pl.struct("gate", "value", "limit"))
+    ).iter_rows():
+        told = ", ".join(
+            gate["gate"]
+            + ("" if gate["value"] is None else f" {gate['value']:.3g}, limit {gate['limit']:.3g}")
+            for gate in gates
+        )
+        cure = ": adapt the generator (--adapt 80) or take one of the corpus's language"
+        cure = cure if any(gate["gate"] == COMPETENCE for gate in gates) else ""
+        console.print(Text(f"held back  {run}: {label} ({told}){cure}"), soft_wrap=True)
     stale = stale_rows(store, generator_fingerprint=used)
     for run, reason, slugs in (
         stale.group_by("run", "reason", maintain_order=True).agg("label").iter_rows()

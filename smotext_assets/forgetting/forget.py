@@ -3,7 +3,8 @@
 A document is forgotten as a whole, with all documents of the same content: its raw row holds all
 its passages. A passage that another document shares is that document's own and stays.
 
-The order makes it safe to be killed: the receipt first, which names the documents; then what
+The order makes it safe to be killed: the receipt first, which names the documents; then Dagster's
+record of past runs, which is searched for the texts while they are there; then what
 descends from them, up to the pairs that tell the descent; then the vectors; the texts last. Nothing
 else may write meanwhile.
 
@@ -12,6 +13,7 @@ Ids are data: they are compared with columns and never become a path or SQL.
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,16 +21,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 
-from smotext_assets.forgetting.descent import (
+from smotext_assets.forgetting.descendants import (
     BY_SAMPLE,
     PARENTS,
     Change,
     changes,
     phrases_of,
+    quotes_of,
     read_if_sound,
+    speaks_of,
 )
+from smotext_assets.forgetting.record import RECORD, Spoken, redact_record
 from smotext_assets.store import (
     FORGOTTEN,
     MissingPartition,
@@ -45,12 +51,23 @@ from smotext_core.texts import content
 _BEFORE = "before_forgetting"  # metadata of labelled_texts: sha256 of it, as runs were frozen on it
 
 
-def forget(store: Store, warehouse: Path, ids: Sequence[str]) -> pl.DataFrame:
+def forget(
+    store: Store,
+    warehouse: Path,
+    ids: Sequence[str],
+    *,
+    instance: dg.DagsterInstance | None = None,
+    workspace: Path | None = None,
+) -> pl.DataFrame:
     """Forget the documents of `ids`, which are documents' or passages'; the receipt, FORGOTTEN.
 
     Killed at any point, the same call finishes. Figures of the runs that had the texts stay as
     they were measured, their cards are withdrawn. Adapted generators, which were trained on the
     texts, are deleted; so are partitions that are damaged, for nobody can tell what they hold.
+
+    Args:
+        instance: whose record of past runs is redacted, which the receipt counts.
+        workspace: where copies of adapted generators are, and what their training left behind.
 
     Raises:
         LookupError: an id that nothing has.
@@ -61,12 +78,17 @@ def forget(store: Store, warehouse: Path, ids: Sequence[str]) -> pl.DataFrame:
     before = _receipt(store, key)
     documents = _documents(store, ids, before)
     phrases = phrases_of(store, documents)
-    receipt = before
+    receipt, spoken = before, _spoken(documents, phrases)
     if receipt is None or receipt["done"]:
-        receipt = _plan(store, ids, documents, phrases)
+        quoted = 0 if instance is None else redact_record(instance, spoken, write=False)
+        receipt = _plan(store, ids, documents, phrases, quoted=quoted)
         if before is not None and not receipt["tables"]:
             return store.read("forgotten", key)  # nothing has come back
+        if before is not None:
+            receipt = _together(before, receipt)
         _write_receipt(store, key, receipt)
+    if instance is not None:  # while the texts are there to be looked for
+        redact_record(instance, spoken, write=True)
     for change in changes(store, documents, phrases):
         _apply(store, change)
     for label in receipt["labels"]:  # rows by number: theirs are other ones now
@@ -75,6 +97,9 @@ def forget(store: Store, warehouse: Path, ids: Sequence[str]) -> pl.DataFrame:
     for run in receipt["runs"]:
         _withdraw_card(store, run)
     store.delete_bytes("generators")
+    if workspace is not None:
+        for folder in sorted(path for path in workspace.glob("*") if path.is_dir()):
+            shutil.rmtree(folder)
     store.purge()
     refresh_warehouse(store, warehouse, rebuild=True)  # a copy would keep their bytes
     _write_receipt(store, key, {**receipt, "done": True})
@@ -130,11 +155,32 @@ def _content(text: str | None) -> str:
     return content(text or "") or (text or "")
 
 
+def _spoken(documents: list[str], phrases: list[str]) -> Spoken:
+    quotes = quotes_of(phrases)
+    return Spoken(
+        text=lambda told: speaks_of(told, [], quotes),
+        reason=lambda told: speaks_of(told, documents, quotes),
+    )
+
+
+def _together(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """A finished receipt and what has come back, or what an older version left."""
+    rows = Counter(dict(zip(before["tables"], before["rows"], strict=True)))
+    rows.update(dict(zip(now["tables"], now["rows"], strict=True)))
+    return {
+        **now,
+        "labels": sorted({*before["labels"], *now["labels"]}),
+        "runs": sorted({*before["runs"], *now["runs"]}),
+        "tables": sorted(rows),
+        "rows": [rows[table] for table in sorted(rows)],
+    }
+
+
 def _plan(
-    store: Store, ids: Sequence[str], documents: list[str], phrases: list[str]
+    store: Store, ids: Sequence[str], documents: list[str], phrases: list[str], *, quoted: int
 ) -> dict[str, Any]:
     """The receipt of what is about to go."""
-    rows: Counter[str] = Counter()
+    rows: Counter[str] = Counter({RECORD: quoted})
     labels, runs = set[str](), set[str]()
     for change in changes(store, documents, phrases):
         rows[change.table] += change.gone

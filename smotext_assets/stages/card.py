@@ -17,7 +17,7 @@ from smotext_assets.graph import (
     with_candidate_vectors,
     with_vectors,
 )
-from smotext_assets.stages.made_with import made_from, made_with
+from smotext_assets.stages.recorded_options import options_of_corpus, options_of_labels
 from smotext_assets.stages.reviews import read_by_label
 from smotext_assets.store import Store, notice, refresh_warehouse
 from smotext_core.card import class_map
@@ -49,7 +49,7 @@ def dataset_card(
 ) -> None:
     """The run on one page: counts, samples with their parents, evidence, maps, how to repeat it."""
     tables, corpus = store.open(), labelled_texts.read()
-    shared = made_from(tables)
+    shared = options_of_corpus(tables)
 
     def make(run: str) -> dict[str, object]:
         frozen = frozen_run(
@@ -101,7 +101,9 @@ def dataset_card(
             examples=_examples(rejected),
             gates=gates,
             acceptance=read_by_label(tables, run),
-            made_with={slug: {**shared, **own} for slug, own in made_with(tables, run).items()},
+            options={
+                slug: {**shared, **own} for slug, own in options_of_labels(tables, run).items()
+            },
             generator={
                 "name": frozen["generator"],
                 "configured": generator.name,  # an adapted one's name says what was done to it
@@ -113,7 +115,7 @@ def dataset_card(
         tables.write_bytes(f"dataset_card/{run}.md", markdown.encode())
         return {
             "html": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.html"),
-            "card": dg.MetadataValue.md(markdown.partition("---\n")[2].partition("---\n")[2]),
+            "markdown": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.md"),
         }
 
     try:

@@ -125,13 +125,6 @@ def labelled_texts(
             "refused": rejected.height,
             "texts_per_label": dg.MetadataValue.md(markdown_table(counts.sort("label"))),
             "reasons": dg.MetadataValue.md(_counts(rejected, "reason")),
-            "examples": dg.MetadataValue.md(
-                markdown_table(
-                    frame.group_by("label", maintain_order=True)
-                    .head(1)
-                    .select("label", "text_id", "text")
-                )
-            ),
         }
     )
 

@@ -156,10 +156,10 @@ def decoded_texts(
             "licence": generator.licence,
             "mean_round_trip_cosine": _mean(frame),
             "mean_best_round_trip_cosine": _mean(best),
-            "closest": dg.MetadataValue.md(
+            "closest_samples": dg.MetadataValue.md(
                 markdown_table(
                     best.sort("round_trip_cosine", "sample_id", descending=True)
-                    .select("sample_id", "text", pl.col("round_trip_cosine").round(3))
+                    .select("sample_id", pl.col("round_trip_cosine").round(3))
                     .head(5)
                 )
             ),

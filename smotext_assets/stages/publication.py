@@ -197,9 +197,11 @@ def synthetic_table(
             "dropped_by_readers": told.filter(verdict="drop").height,
             "warehouse": dg.MetadataValue.path(str(warehouse.file)),
             "held_back_by": ", ".join(held) or "nothing",
-            "published_anyway": "; ".join(f"{gate}: {why}" for gate, why in decided(gates).items())
-            or "no",
-            "gates": dg.MetadataValue.md(markdown_table(gates.drop("run", "label"))),
+            # why is in the table `gates`: a reason may quote a text, Dagster's record does not
+            "published_anyway": ", ".join(decided(gates)) or "no",
+            "gates": dg.MetadataValue.md(
+                markdown_table(gates.drop("run", "label", "published_anyway"))
+            ),
         }
 
     try:

@@ -18,7 +18,7 @@ from smotext_assets.graph import (
     with_vectors,
 )
 from smotext_assets.store import JSON, Store
-from smotext_core.card import class_map, markdown_table, sample_table
+from smotext_core.card import class_map, markdown_table
 from smotext_core.filters import (
     LABEL_RULE,
     RELEVANCE,
@@ -189,7 +189,9 @@ def synthetic_texts(
                 markdown_table(pl.concat([calibration, confidences.filter(label=real["label"][0])]))
             ),
             "rejected": dg.MetadataValue.md(markdown_table(reasons)),
-            "samples": dg.MetadataValue.md(sample_table(frame, corpus.drop("embedding"))),
+            "first_samples": dg.MetadataValue.md(markdown_table(_named(frame))),
+            # its texts stand on the card, which `smotext forget` can withdraw
+            "html": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.html"),
             "map": dg.MetadataValue.md(_picture(real, frame, candidates)),
         }
 
@@ -228,6 +230,15 @@ def _label_calibration(
         ),
     )
     return frame
+
+
+def _named(accepted: pl.DataFrame) -> pl.DataFrame:
+    """The first samples by their ids and their parents': Dagster's record quotes no text."""
+    few = accepted.head(5).select("label", "sample_id", "parent_ids", "weights")
+    return few.with_columns(
+        pl.col("parent_ids").list.join(", "),
+        pl.col("weights").list.eval(pl.element().round(3).cast(pl.String)).list.join(", "),
+    )
 
 
 def _picture(real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFrame) -> str:

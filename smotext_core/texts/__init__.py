@@ -15,7 +15,8 @@ from smotext_core.texts.overlap import (
     word_shingles,
     words,
 )
-from smotext_core.texts.passages import content, is_prose, label_texts, passages, sentences
+from smotext_core.texts.passages import label_texts
+from smotext_core.texts.splitting import content, is_prose, passages, sentences
 from smotext_core.texts.spreadsheet import csv_bytes, guarded, unguarded
 from smotext_core.texts.vocabulary import unknown_words, vocabulary
 

@@ -1,8 +1,4 @@
-"""A raw corpus as clean, distinct passages with a slug and a split.
-
-A word here is a run of characters between blanks. Scripts written without blanks keep their lines
-whole.
-"""
+"""A raw corpus as clean, distinct passages with a slug and a split."""
 
 from __future__ import annotations
 
@@ -11,38 +7,17 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
 from smotext_core.schemas import LABELLED_TEXTS, RAW_CORPUS, REJECTED_CORPUS, conform
-
-_OPENERS = "\"'“‘«([*_"
-_CLOSERS = "\"'”’»)]*_"
-
-# A period after these never ends a sentence.
-_TITLE = re.compile(
-    "dr|mr|mrs|ms|prof|messrs|rev|gen|sen|rep|capt|lt|col|sgt|hon|e[.]g|i[.]e|cf|vs|viz|approx"
-)
-# After these it does not where a number follows: "No. 5", but "He said no. Five men left."
-_BEFORE_NUMBER = re.compile("nos?|figs?|eqs?|vols?|pp?|ch|sec|art")
-# After these, initials and dotted abbreviations it does only where a word follows that seldom
-# continues a name: "in the U.S. The dollar", but "the U.S. Senate".
-_MAY_END = re.compile(
-    "etc|inc|ltd|co|corp|jr|sr|st|mt|al|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec"
-)
-_STARTER = re.compile(
-    "An?|And|As|At|But|For|He|Her|His|However|I|If|In|It|My|Of|On|Or|She|So|That|The|Then|There|"
-    "These|They|This|Those|We|What|When|Who|Why|You"
-)
-
-# Longer ASCII words are addresses, encoded files or rules, not language.
-_LONGEST_WORD = 30
-_LEAST_LETTERS = 0.5
+from smotext_core.texts.splitting import content, is_prose, passages, plain_texts
 
 _LEAST_WORDS = 4  # of a passage in a longer document; a text that short by itself is kept
 _LONGEST_SLUG = 60
+_NUMBERED = re.compile(r"#\d+\Z")
 _NOT_PROSE = "not prose: letters are fewer than half of its characters"
 
 
@@ -102,17 +77,29 @@ def label_texts(
 
     counts = Counter(raw["label"])
     slugs = label_slugs(counts)
-    documents = sorted(
-        (counts[label], label, _sha256(content(text)), text, document_id, row)
-        for row, (document_id, text, label) in enumerate(raw.iter_rows())
+    plain = plain_texts(raw["text"], max_words=max_words)
+    known = zip(raw["text"], plain["content"], strict=True)
+    documents = (
+        raw.with_columns(plain)
+        .with_columns(
+            row=pl.int_range(raw.height),
+            count=pl.col("label").replace_strict(counts, return_dtype=pl.Int64),
+            hash=pl.Series(
+                [_sha256(content(t) if c is None else c) for t, c in known], dtype=pl.String
+            ),
+        )
+        .sort("count", "label", "hash", "text", "document_id", "row")
+        .select("label", "hash", "text", "document_id", "row", "passage", "prose")
     )
-    labelled: list[dict[str, Any]] = []
+    labelled: list[tuple[str, str, int, str, str, str]] = []
     rejected: list[tuple[int, str, str, str, str]] = []
     seen: dict[str, str] = {}  # hash of a content: the id that keeps it
     hashes: dict[str, dict[str, str]] = defaultdict(dict)  # label: document: hash of its content
-    for _, label, document_hash, text, document_id, row in documents:
+    for label, document_hash, text, document_id, row, passage, prose in documents.iter_rows():
         fault = f"duplicate of {seen[document_hash]}" if document_hash in seen else None
-        parts = passages(text, max_words=max_words) if fault is None else []
+        parts = [passage] if passage is not None else []
+        if fault is None and passage is None:
+            parts = passages(text, max_words=max_words)
         if fault is None and not parts:
             fault = _NOT_PROSE
         if fault is not None:
@@ -120,10 +107,11 @@ def label_texts(
             continue
         for i, part in enumerate(parts):
             # an id that itself ends in #number always gets one, so no two text_ids are the same
-            alone = len(parts) == 1 and not re.search(r"#\d+\Z", document_id)
+            alone = len(parts) == 1 and not ("#" in document_id and _NUMBERED.search(document_id))
             text_id = document_id if alone else f"{document_id}#{i}"
-            part_hash = _sha256(content(part))
-            if not is_prose(part):
+            # one passage has all the words that count
+            part_hash = document_hash if len(parts) == 1 else _sha256(content(part))
+            if not (is_prose(part) if prose is None else prose):
                 fault = _NOT_PROSE
             elif len(parts) > 1 and part.count(" ") + 1 < _LEAST_WORDS:
                 fault = f"fewer than {_LEAST_WORDS} words"
@@ -132,17 +120,7 @@ def label_texts(
             else:
                 seen[part_hash] = text_id
                 hashes[label][document_id] = document_hash
-                labelled.append(
-                    {
-                        "text_id": text_id,
-                        "document_id": document_id,
-                        "passage": i,
-                        "text": part,
-                        "content_hash": _sha256(part),
-                        "label": label,
-                        "slug": slugs[label],
-                    }
-                )
+                labelled.append((text_id, document_id, i, part, _sha256(part), label))
                 continue
             rejected.append((row, document_id, part, label, fault))
         if document_id in hashes.get(label, {}):
@@ -159,85 +137,20 @@ def label_texts(
         keys = sorted((_sha256(f"{seed}:{key}"), name) for name, key in by_document.items())
         ordered = [name for _, name in keys]
         splits |= _split(ordered, test_fraction=test_fraction, holdout_fraction=holdout_fraction)
-    for text_row in labelled:
-        text_row["split"] = splits[text_row["document_id"]]
+    names = ("text_id", "document_id", "passage", "text", "content_hash", "label")
+    columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*labelled, strict=True), strict=True))
+    columns["slug"] = [slugs[label] for label in columns["label"]]
+    columns["split"] = [splits[document_id] for document_id in columns["document_id"]]
     return (
-        pl.DataFrame(labelled, schema=LABELLED_TEXTS).sort("label", "text_id"),
+        pl.DataFrame(columns, schema=LABELLED_TEXTS).sort("label", "text_id"),
         pl.DataFrame(rejected, schema=REJECTED_CORPUS, orient="row").sort(
             "row", maintain_order=True
         ),
     )
 
 
-def sentences(text: str) -> list[str]:
-    """Split `text` into sentences, with single blanks between their words.
-
-    A blank line, a line of punctuation alone and the start of a list item end a sentence too.
-    """
-    # exports of dictated notes have commas in place of line breaks: "PLAN:, Rest.,2. Return"
-    text = re.sub(r":(?:\s*,)+", ": ", text)
-    text = re.sub(r"(?<=[.!?]),(?=[A-Z0-9])", "\n", text)
-    found: list[str] = []
-    paragraph: list[str] = []
-
-    for line in [*text.splitlines(), ""]:
-        words = line.split()
-        ends_paragraph = not words or _is_rule(words)
-        if ends_paragraph or _is_list_item(words):
-            found += _split_paragraph(paragraph)
-            paragraph = []
-        if not ends_paragraph:
-            paragraph += words
-    return found
-
-
-def passages(text: str, *, max_words: int) -> list[str]:
-    """Pack the sentences of `text`, in order, into passages of at most `max_words` words.
-
-    A longer sentence is cut into parts of even length.
-
-    Raises:
-        ValueError: `max_words` is below 1.
-    """
-    if max_words < 1:
-        raise ValueError(f"max_words must be at least 1, not {max_words}")
-    packed: list[list[str]] = []
-    for sentence in sentences(text):
-        words = sentence.split(" ")
-        size = math.ceil(len(words) / math.ceil(len(words) / max_words))
-        for start in range(0, len(words), size):
-            part = words[start : start + size]
-            if packed and len(packed[-1]) + len(part) <= max_words:
-                packed[-1] += part
-            else:
-                packed.append(part)
-    return [" ".join(words) for words in packed]
-
-
-def is_prose(text: str) -> bool:
-    """Whether letters make up half of the characters, blanks aside.
-
-    Letters of ASCII words longer than 30 characters do not count, so encoded files are no prose.
-    """
-    letters = characters = 0
-    for word in text.split():
-        characters += len(word)
-        if word.isascii():
-            if len(word) <= _LONGEST_WORD:
-                letters += sum(map(str.isalpha, word))
-        else:
-            # vowel signs of many scripts are marks
-            letters += sum(unicodedata.category(character)[0] in "LM" for character in word)
-    return characters > 0 and letters >= _LEAST_LETTERS * characters
-
-
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def content(text: str) -> str:
-    """Return the lower-case words of `text` without punctuation."""
-    return " ".join(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).lower()))
 
 
 def _slug(label: str) -> str:
@@ -273,52 +186,3 @@ def _split(
         name: "test" if i < n_test else "holdout" if i >= n - n_holdout else "train"
         for i, name in enumerate(documents)
     }
-
-
-def _is_rule(words: list[str]) -> bool:
-    return all(word.isascii() and not any(map(str.isalnum, word)) for word in words)
-
-
-def _is_list_item(words: list[str]) -> bool:
-    first = words[0]
-    return len(words) > 1 and (
-        first in ("-", "*", "•") or (len(first) <= 3 and first[-1] in ".)" and first[:-1].isdigit())
-    )
-
-
-def _split_paragraph(words: list[str]) -> list[str]:
-    found = []
-    start = 0
-    for i, word in enumerate(words):
-        last = i + 1 == len(words)
-        if last or _ends_sentence(word, words[i + 1], first=i == start):
-            found.append(" ".join(words[start : i + 1]))
-            start = i + 1
-    return found
-
-
-def _ends_sentence(word: str, following: str, *, first: bool) -> bool:
-    """Whether `word`, the `first` of its sentence or not, is the last before `following`."""
-    bare = word.rstrip(_CLOSERS)
-    following = following.lstrip(_OPENERS)
-    if not bare or bare[-1] not in ".!?…。！？" or following[:1].islower():
-        return False
-    if bare[-1] != "." or bare.endswith(".."):
-        return True
-    name = bare[:-1].lstrip(_OPENERS)
-    lowered = name.lower()
-    if _TITLE.fullmatch(lowered):
-        return False
-    if _BEFORE_NUMBER.fullmatch(lowered) and following[:1].isdigit():
-        return False
-    if first and (name.isdigit() or len(name) == 1):  # the number of a list item
-        return False
-    if _MAY_END.fullmatch(lowered) or (len(name) == 1 and name.isupper()) or _is_dotted(name):
-        return _STARTER.fullmatch(following.rstrip(_CLOSERS + ",;:")) is not None
-    return True
-
-
-def _is_dotted(name: str) -> bool:
-    """Whether `name` is letters with periods between, as in U.S or b.i.d."""
-    parts = name.split(".")
-    return len(parts) > 1 and all(1 <= len(part) <= 2 and part.isalpha() for part in parts)

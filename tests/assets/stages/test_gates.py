@@ -311,3 +311,18 @@ def test_another_protocol_evaluates_again(
     assert old is not None
     assert new.fingerprint != old.fingerprint
     assert new.sha256 == old.sha256
+
+
+def test_status_names_what_is_held_back_and_what_was_measured(
+    finished: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = copy_of(finished, tmp_path)
+    gates = home.store.read("gates", OTHER)
+    told = {"gate": "competence", "value": 0.29, "limit": 0.5, "passed": False}
+    row = gates.head(1).with_columns(*(pl.lit(value).alias(name) for name, value in told.items()))
+    home.store.write("gates", pl.concat([gates, row.select(gates.columns)]), OTHER)
+    capfd.readouterr()
+    assert home.main("status") == 0
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if "cooking (" in line]
+    assert line.startswith("held back  r1: cooking (competence 0.29, limit 0.5): adapt")
+    assert "--adapt 80" in line

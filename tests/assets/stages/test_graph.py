@@ -131,7 +131,7 @@ def test_graph_metadata_of_every_partition_is_recorded(finished: Home) -> None:
         if r.partition_key == "medicine|r1"
     ]
     assert str(texts["map"].value).startswith("![map](data:image/png;base64,")
-    assert "| medicine |" in str(texts["samples"].value)
+    assert "| medicine | " in str(texts["first_samples"].value)
     assert texts["wanted"].value == 10
     assert texts["shortfall"].value == "none"
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from smotext_core.schemas import LABELLED_TEXTS, RAW_CORPUS, REJECTED_CORPUS
 from smotext_core.texts.corpora import read_corpus
-from smotext_core.texts.passages import is_prose, label_slugs, label_texts, passages, sentences
+from smotext_core.texts.passages import label_slugs, label_texts
+from smotext_core.texts.splitting import is_prose, passages, sentences
 
 
 def corpus(rows):

@@ -59,7 +59,7 @@ def changes(store: Store, documents: list[str], phrases: list[str]) -> Iterator[
     descends = pl.col("parent_ids").list.eval(_document(pl.element()).is_in(documents)).list.any()
     tables = ("gates", *BY_SAMPLE)  # while the pairs tell the descent
     there = {t: [tuple(p.items()) for p in store.partitions(t)] for t in tables}
-    quotes = _quotes(phrases)
+    quotes = quotes_of(phrases)
     for place in sorted({place for places in there.values() for place in places}):
         partition = dict(place)
         frames = {t: read_if_sound(store, t, partition) for t in tables if place in there[t]}
@@ -136,7 +136,7 @@ def _reasons(
     spoken = [
         reason
         for reason in gates["published_anyway"].drop_nulls().unique(maintain_order=True)
-        if _speaks_of(reason, ids, quotes)
+        if speaks_of(reason, ids, quotes)
     ]
     told = pl.col("published_anyway").is_in(spoken)
     if spoken:
@@ -149,7 +149,7 @@ def _reasons(
         yield Change("gates", partition, kept, gates.filter(told).height)
 
 
-def _quotes(phrases: Sequence[str]) -> set[str]:
+def quotes_of(phrases: Sequence[str]) -> set[str]:
     """Five words in a row of each text, or all of a shorter one, whatever case and punctuation."""
     found = set()
     for phrase in phrases:
@@ -159,7 +159,8 @@ def _quotes(phrases: Sequence[str]) -> set[str]:
     return found - {""}
 
 
-def _speaks_of(reason: str, ids: Sequence[str], quotes: set[str]) -> bool:
+def speaks_of(reason: str, ids: Sequence[str], quotes: set[str]) -> bool:
+    """Whether it quotes a text, or names one by its id."""
     words = content(reason).split()
     for size in range(1, _REPEATED_WORDS + 1):
         for start in range(len(words) - size + 1):
