@@ -29,6 +29,7 @@ from smotext_assets.stages import (
     pairs,
     placement,
     publication,
+    reviews,
     staleness,
     synthetic,
 )
@@ -47,6 +48,7 @@ _STAGES = [
     placement,
     decoding,
     synthetic,
+    reviews,
     publication,
     evidence,
     card,

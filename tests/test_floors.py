@@ -15,7 +15,7 @@ FLOORS = {
         {"schemas", "streams"},
         {"texts", "neighbors"},
         {"xrag", "mixing"},
-        {"training", "filters", "efficacy", "sampler"},
+        {"training", "filters", "efficacy", "sampler", "reviews"},
         {"privacy"},  # its gates are decided by efficacy too
         {"card"},
         {"export"},

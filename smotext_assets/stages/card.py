@@ -18,6 +18,7 @@ from smotext_assets.graph import (
     with_vectors,
 )
 from smotext_assets.stages.made_with import made_from, made_with
+from smotext_assets.stages.reviews import read_by_label
 from smotext_assets.store import Store, notice, refresh_warehouse
 from smotext_core.card import class_map
 from smotext_core.card import dataset_card as build_card
@@ -77,8 +78,11 @@ def dataset_card(
                 pictures[label] = class_map(
                     real["embedding"].to_numpy(),
                     accepted["embedding"].to_numpy(),
+                    # a reader may have given the label to a row of another one's parents
                     parents=[
-                        tuple(place[p] for p in ids) for ids in accepted["parent_ids"].head(4)
+                        tuple(place[p] for p in ids)
+                        for ids in accepted["parent_ids"].head(4)
+                        if place.keys() >= set(ids)
                     ],
                     title=label,
                 )
@@ -96,6 +100,7 @@ def dataset_card(
             notice=notice(tables, run),
             examples=_examples(rejected),
             gates=gates,
+            acceptance=read_by_label(tables, run),
             made_with={slug: {**shared, **own} for slug, own in made_with(tables, run).items()},
             generator={
                 "name": frozen["generator"],

@@ -16,6 +16,7 @@ from smotext_core.texts.overlap import (
     words,
 )
 from smotext_core.texts.passages import content, is_prose, label_texts, passages, sentences
+from smotext_core.texts.spreadsheet import csv_bytes, guarded, unguarded
 from smotext_core.texts.vocabulary import unknown_words, vocabulary
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "checked_texts",
     "content",
     "copied_words",
+    "csv_bytes",
     "diversity",
     "duplicates_within",
+    "guarded",
     "is_near",
     "is_prose",
     "label_texts",
@@ -38,6 +41,7 @@ __all__ = [
     "resampled",
     "sentences",
     "strip_newsgroup",
+    "unguarded",
     "unknown_words",
     "vocabulary",
     "word_shingles",
