@@ -50,10 +50,9 @@ def saved(browser: Browser, folder: Path) -> bytes:
     return found[0].read_bytes()
 
 
-def frame() -> pl.DataFrame:
-    return review_frame(
-        review_rows(rows(), n_sample=2, n_unsure=1), REVIEWS.to_frame(), {"1": EVIL}
-    )
+def frame(n_sample: int = 2) -> pl.DataFrame:
+    chosen = review_rows(rows(), n_sample=n_sample, n_unsure=1)
+    return review_frame(chosen, REVIEWS.to_frame(), {"1": EVIL})
 
 
 def test_the_page_is_driven_by_keys_and_writes_the_csv(browser: Browser, tmp_path: Path) -> None:
@@ -105,7 +104,7 @@ def test_the_page_is_driven_by_keys_and_writes_the_csv(browser: Browser, tmp_pat
 def test_the_page_asks_for_nothing_and_runs_no_other_script(
     browser: Browser, tmp_path: Path
 ) -> None:
-    text = review_page(frame(), run="r1", labels=["a", "b"])
+    text = review_page(frame(3), run="r1", labels=["a", "b"])
     page = tmp_path / "review.html"
     page.write_text(
         text.replace("</body>", "<script>document.title = 'owned'</script></body>"),
@@ -113,7 +112,7 @@ def test_the_page_asks_for_nothing_and_runs_no_other_script(
     )
     browser.events.clear()
     browser.open(page.as_uri())
-    browser.wait_for("1 of 6")
+    browser.wait_for("1 of 8")
     assert browser.evaluate("document.title") == "Review of run r1"
     asked = [e["params"]["request"]["url"] for e in browser.events
              if e["method"] == "Network.requestWillBeSent"]  # fmt: skip
