@@ -53,7 +53,8 @@ def review_frame(
     )
     joined = rows.with_columns(
         pl.Series("parents", told, dtype=pl.String),
-        pl.col("round_trip_cosine", "label_confidence").round(3),
+        # as doubles: a float32 of .34 is .3400000035762787 in JSON and Excel
+        pl.col("round_trip_cosine", "label_confidence").cast(pl.Float64).round(3),
     ).join(known, on="sample_id", how="left", maintain_order="left")
     return joined.select(FILE_COLUMNS).with_columns(
         pl.col("verdict", "corrected_label", "reviewer", "reviewed_at").fill_null("")

@@ -12,6 +12,7 @@ import pytest
 
 from smotext_core.reviews import read_review, review_frame, review_page, review_rows
 from smotext_core.schemas import REVIEWS
+from smotext_core.texts import csv_bytes
 from tests.core.reviews.test_reviews import parsed, rows
 from tests.ui.browser import Browser
 
@@ -123,3 +124,33 @@ def test_the_page_asks_for_nothing_and_runs_no_other_script(
     for width in (390, 1280):
         browser.size(width, 800)
         assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_hostile_texts_are_shown_as_text_and_leave_as_the_csv_file_has_them(
+    browser: Browser, tmp_path: Path
+) -> None:
+    hostile = [
+        EVIL,
+        "<!--<script>",
+        "'=HYPERLINK(1)",
+        "''plain",
+        '@a, "b"\r\nc',
+        "\t+1\u2028\u2029 end",
+        "<b>bold</b>&amp;&lt;",
+        "\u202eabc \u05e9\u05dc\u05d5\u05dd \U0001f469\u200d\U0001f52c",
+    ]
+    made = rows().head(len(hostile)).with_columns(pl.Series("text", hostile), label=pl.lit(EVIL))
+    asked = review_frame(review_rows(made), REVIEWS.to_frame(), {"1": EVIL, "2#0": "=2"})
+    page = tmp_path / "review.html"
+    page.write_text(review_page(asked, run="r1", labels=[EVIL]), encoding="utf-8")
+    browser.open(page.as_uri())
+    for place, text in enumerate(asked["text"], 1):
+        browser.wait_for(f"{place} of {len(hostile)}, 0 read")
+        assert browser.evaluate("document.getElementById('text').textContent") == text
+        assert browser.evaluate("document.getElementById('text').childElementCount") == 0
+        press(browser, "ArrowRight")
+    assert browser.evaluate("document.title") == "Review of run r1"
+    assert browser.evaluate("document.querySelectorAll('img, b, script').length") == 2  # ours
+    cells = read_review(saved(browser, tmp_path / "saved"), name="review.csv")
+    assert cells.rows() == read_review(csv_bytes(asked), name="review.csv").rows()
+    assert not set(cells["text"].str.head(1)) & set("=+-@\t\r")
