@@ -11,7 +11,7 @@ from smotext_assets.cli.audit import add_audit, audit_command
 from smotext_assets.cli.card import add_card, card_command
 from smotext_assets.cli.evaluate import add_evaluate, evaluate_command
 from smotext_assets.cli.forget import add_forget, forget_command
-from smotext_assets.cli.in_process import Graph
+from smotext_assets.cli.materializing import Graph
 from smotext_assets.cli.run import add_run, run_command
 from smotext_assets.cli.summary import print_runs
 from smotext_assets.cli.train import add_train_generator, train_generator_command

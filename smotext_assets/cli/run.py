@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from smotext_assets.cli.in_process import Graph
+from smotext_assets.cli.materializing import Graph
 from smotext_assets.cli.pairs import add_pair_options, pair_options
 from smotext_assets.cli.summary import print_adaptation, print_summary
 from smotext_assets.graph import (
@@ -39,7 +39,7 @@ from smotext_assets.stages import (
     SyntheticTableConfig,
     SyntheticTextsConfig,
     holds_where_it_hurts,
-    made_with,
+    options_of_labels,
 )
 from smotext_assets.store import Store
 from smotext_core.xrag import described
@@ -206,7 +206,7 @@ def run_command(
             asked=pairs,
         )
         instance.add_dynamic_partitions(str(runs.name), [run])
-        made = made_with(tables, run) if known else {}
+        made = options_of_labels(tables, run) if known else {}
         hold = given.hold_where_it_hurts
         if hold is None:
             hold = holds_where_it_hurts(tables, run)

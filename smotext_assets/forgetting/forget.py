@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from smotext_assets.forgetting.descent import (
+from smotext_assets.forgetting.descendants import (
     BY_SAMPLE,
     PARENTS,
     Change,

@@ -6,8 +6,8 @@ Stages do not import each other's assets: lineage is the names of their paramete
 from smotext_assets.stages.decoding import DecodedTextsConfig
 from smotext_assets.stages.generator import GeneratorConfig
 from smotext_assets.stages.inbox import inbox_files, is_inbox
-from smotext_assets.stages.made_with import Options, made_with
 from smotext_assets.stages.publication import SyntheticTableConfig, holds_where_it_hurts
+from smotext_assets.stages.recorded_options import Options, options_of_labels
 from smotext_assets.stages.staleness import stale_rows
 from smotext_assets.stages.synthetic import SyntheticTextsConfig
 
@@ -20,6 +20,6 @@ __all__ = [
     "holds_where_it_hurts",
     "inbox_files",
     "is_inbox",
-    "made_with",
+    "options_of_labels",
     "stale_rows",
 ]

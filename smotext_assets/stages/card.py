@@ -17,7 +17,7 @@ from smotext_assets.graph import (
     with_candidate_vectors,
     with_vectors,
 )
-from smotext_assets.stages.made_with import made_from, made_with
+from smotext_assets.stages.recorded_options import options_of_corpus, options_of_labels
 from smotext_assets.store import Store, notice, refresh_warehouse
 from smotext_core.card import class_map
 from smotext_core.card import dataset_card as build_card
@@ -48,7 +48,7 @@ def dataset_card(
 ) -> None:
     """The run on one page: counts, samples with their parents, evidence, maps, how to repeat it."""
     tables, corpus = store.open(), labelled_texts.read()
-    shared = made_from(tables)
+    shared = options_of_corpus(tables)
 
     def make(run: str) -> dict[str, object]:
         frozen = frozen_run(
@@ -96,7 +96,9 @@ def dataset_card(
             notice=notice(tables, run),
             examples=_examples(rejected),
             gates=gates,
-            made_with={slug: {**shared, **own} for slug, own in made_with(tables, run).items()},
+            options={
+                slug: {**shared, **own} for slug, own in options_of_labels(tables, run).items()
+            },
             generator={
                 "name": frozen["generator"],
                 "configured": generator.name,  # an adapted one's name says what was done to it

@@ -3,28 +3,25 @@
 Corpus text is data here too: whatever it holds, it is shown, never markup.
 """
 
+from smotext_core.card.blocks import markdown_rows, markdown_text, page, paragraph
 from smotext_core.card.card import dataset_card
-from smotext_core.card.markup import markdown_rows, markdown_text, page, paragraph
-from smotext_core.card.pictures import (
+from smotext_core.card.class_map import MAX_REAL, MAX_SYNTHETIC, class_map, principal_plane
+from smotext_core.card.drawing import (
     BLUE,
     DPI,
     GREY,
     GRID,
     INK,
-    MAX_REAL,
-    MAX_SYNTHETIC,
     ORANGE,
     SOFT,
-    class_map,
     name_rows,
     new_figure,
     plain_label,
     png_bytes,
-    principal_plane,
     style_axes,
     title_axes,
 )
-from smotext_core.card.tables import markdown_table, sample_table
+from smotext_core.card.markdown_tables import markdown_table, sample_table
 
 __all__ = [
     "BLUE",

@@ -12,17 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from smotext_core.card.command import reproduce
-from smotext_core.card.evidence import (
-    audit,
-    diversity_table,
-    efficacy,
-    held_back,
-    refused,
-    result,
-    verdict_lines,
-)
-from smotext_core.card.markup import (
+from smotext_core.card.blocks import (
     Block,
     markdown_text,
     one_line,
@@ -33,7 +23,17 @@ from smotext_core.card.markup import (
     section,
     table,
 )
-from smotext_core.card.tables import samples
+from smotext_core.card.evidence import (
+    audit,
+    diversity_table,
+    efficacy,
+    held_back,
+    refused,
+    result,
+    verdict_lines,
+)
+from smotext_core.card.markdown_tables import samples
+from smotext_core.card.reproduce import reproduce
 from smotext_core.efficacy import verdicts
 
 
@@ -52,7 +52,7 @@ def dataset_card(
     notice: str | None = None,
     examples: Mapping[str, str] | None = None,
     gates: pl.DataFrame | None = None,
-    made_with: Mapping[str, Mapping[str, Mapping[str, Any]]] = {},
+    options: Mapping[str, Mapping[str, Mapping[str, Any]]] = {},
     language: str = "en",
     licence: str = "other",
 ) -> tuple[str, str]:
@@ -69,7 +69,7 @@ def dataset_card(
         notice: what happened to the run's rows since; words of our own.
         examples: reason → a text refused for it.
         gates: run, label, gate, value, limit, passed, published_anyway; rows may be of any gate.
-        made_with: slug → asset → the options, other than default, that `config` does not hold.
+        options: slug → asset → the options, other than default, that `config` does not hold.
         language, licence: of the data set, as the Hugging Face hub writes them.
 
     Returns:
@@ -97,7 +97,7 @@ def dataset_card(
         section("Do the texts repeat each other?", *diversity_table(synthetic, labelled)),
         section("What the filters refused", *refused(rejected, synthetic.height, examples or {})),
         section("Maps", *_maps(pictures)),
-        section("How to reproduce", *reproduce(run, config, generator, made_with)),
+        section("How to reproduce", *reproduce(run, config, generator, options)),
     ]
     body = "\n".join(as_html for as_html, _ in sections)
     lines = verdict_lines(advice, privacy_audit, gates)

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from smotext_core.card.charts import efficacy_chart, funnel, leakage_chart
-from smotext_core.card.markup import Block, markdown_rows, one_line, paragraph, picture, table
+from smotext_core.card.blocks import Block, markdown_rows, one_line, paragraph, picture, table
+from smotext_core.card.evidence_charts import efficacy_chart, funnel, leakage_chart
 from smotext_core.efficacy import HEADS, MIN_TEST_DOCUMENTS
 from smotext_core.filters import REASONS
 from smotext_core.privacy import MEASURES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smotext_core.card.command import reproduce
+from smotext_core.card.reproduce import reproduce
 from tests.assets.conftest import Calls, Home, copy_of, corpus_rows, write_corpus
 
 OPTIONS = ("--candidates", "3", "--temperature", "0.7", "--max-rouge-l", "0.4")

@@ -19,7 +19,7 @@ from smotext_assets.definitions import defs
 from smotext_assets.store import quarantine, warehouse
 from smotext_assets.store.tables import Store
 from smotext_assets.store.warehouse import build_warehouse, refresh_warehouse
-from smotext_core.card.markup import markdown_text
+from smotext_core.card.blocks import markdown_text
 from smotext_core.schemas import SYNTHETIC_TEXTS
 from smotext_core.texts.corpora import read_corpus
 from tests.assets.conftest import Home, corpus_rows, write_corpus

@@ -12,11 +12,11 @@ import polars as pl
 import pytest
 from markdown_it import MarkdownIt
 
+from smotext_core.card.blocks import markdown_text
 from smotext_core.card.card import dataset_card
-from smotext_core.card.charts import _place, efficacy_chart, funnel, leakage_chart
-from smotext_core.card.markup import markdown_text
-from smotext_core.card.pictures import class_map
-from smotext_core.card.tables import markdown_table, sample_table
+from smotext_core.card.class_map import class_map
+from smotext_core.card.evidence_charts import _place, efficacy_chart, funnel, leakage_chart
+from smotext_core.card.markdown_tables import markdown_table, sample_table
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT
 from smotext_core.texts.diversity import diversity
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from smotext_core.card.markup import Block, code, one_line, paragraph
+from smotext_core.card.blocks import Block, code, one_line, paragraph
 
 _FROZEN = (
     "strategy", "k_neighbors", "m_neighbors", "n_parents", "lam", "mixing", "oversample",
@@ -31,7 +31,7 @@ def reproduce(
     run: str,
     config: Mapping[str, Any],
     generator: Mapping[str, str],
-    made_with: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    options: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> list[Block]:
     """The section's text, a command for each set of labels that were made alike, and `config`.
 
@@ -50,7 +50,7 @@ def reproduce(
         command += ["--sampling-strategy", str(targets)]
     if config.get("across_documents") is False:
         command.append("--no-across-documents")
-    lines, unsaid = _lines(command, config.get("wanted", {}), made_with)
+    lines, unsaid = _lines(command, config.get("wanted", {}), options)
     frozen = json.dumps(config, indent=2, sort_keys=True, default=str, ensure_ascii=False)
     several = (
         "Its labels were made with different options: each command makes its own. "
@@ -75,23 +75,23 @@ def reproduce(
 def _lines(
     command: list[str],
     wanted: Mapping[str, int],
-    made_with: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    options: Mapping[str, Mapping[str, Mapping[str, Any]]],
 ) -> tuple[list[str], list[str]]:
     """A shell command for the labels that were made alike, and the options that it cannot name."""
     augmented = {slug for slug, n in wanted.items() if n}
     made = {
-        slug: {(a, name): v for a, options in of.items() for name, v in options.items()}
-        for slug, of in made_with.items()
+        slug: {(a, name): v for a, own in of.items() for name, v in own.items()}
+        for slug, of in options.items()
         if slug in augmented or not augmented
     }
     groups: dict[str, list[str]] = {}
-    for slug, options in sorted(made.items()):
-        alike = [(*key, value) for key, value in sorted(options.items()) if key != _REASON]
+    for slug, own in sorted(made.items()):
+        alike = [(*key, value) for key, value in sorted(own.items()) if key != _REASON]
         groups.setdefault(json.dumps(alike), []).append(slug)
     lines, unsaid = [], list[str]()
-    for options_of, slugs in groups.items() or [("[]", [])]:
+    for alike_options, slugs in groups.items() or [("[]", [])]:
         words = list(command)
-        for asset, name, value in json.loads(options_of):
+        for asset, name, value in json.loads(alike_options):
             flag = _FLAGS.get((asset, name))
             if flag is None:
                 told = f"{asset} {name}={json.dumps(value)}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from smotext_core.card.pictures import (
+from smotext_core.card.drawing import (
     BLUE,
     GREEN,
     GREY,

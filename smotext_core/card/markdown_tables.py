@@ -1,6 +1,6 @@
 """Markdown tables that a person reads, of frames and of synthetic texts beside their parents.
 
-Whatever comes from the corpus (texts, labels) reaches a page through `markup` only.
+Whatever comes from the corpus (texts, labels) reaches a page through `blocks` only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from smotext_core.card.markup import markdown_rows
+from smotext_core.card.blocks import markdown_rows
 
 
 def markdown_table(

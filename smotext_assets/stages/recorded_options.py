@@ -14,7 +14,7 @@ from smotext_core.privacy import ACCEPTED, decided
 Options: TypeAlias = "dict[str, dict[str, JSON]]"  # by asset, by name; defaults are left out
 
 
-def made_with(store: Store, run: str) -> dict[str, Options]:
+def options_of_labels(store: Store, run: str) -> dict[str, Options]:
     """By slug, what its rows were decoded, chosen and published with.
 
     Of synthetic_table `publish_anyway` is the label's reason. Rows of an older version tell less:
@@ -26,7 +26,7 @@ def made_with(store: Store, run: str) -> dict[str, Options]:
     return dict(zip(slugs, found, strict=True))
 
 
-def made_from(store: Store) -> Options:
+def options_of_corpus(store: Store) -> Options:
     """What the corpus was read and split with, and the generator adapted."""
     found: Options = {}
     for asset in ("raw_corpus", "labelled_texts", "generator"):
