@@ -4,6 +4,7 @@ No asset is defined here, and nothing is stored: that is `stages`' and `store`'s
 """
 
 from smotext_assets.graph.column_lineage import column_lineage
+from smotext_assets.graph.engine import Engine, told
 from smotext_assets.graph.frozen_runs import (
     DEFAULTS,
     check_run,
@@ -50,6 +51,7 @@ __all__ = [
     "RANGE_END",
     "RANGE_START",
     "Corpus",
+    "Engine",
     "GeneratorResource",
     "InUse",
     "Progress",
@@ -74,6 +76,7 @@ __all__ = [
     "run_config",
     "run_options",
     "runs",
+    "told",
     "with_candidate_vectors",
     "with_vectors",
 ]
