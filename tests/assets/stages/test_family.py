@@ -34,6 +34,7 @@ PASS_ALL = {
     "near_duplicate_cosine": 2.0,
     "min_words": 0,
     "check_label": False,
+    "relevance": 1.0,
 }
 
 
