@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 import polars as pl
@@ -43,6 +43,9 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
     root: str = Field(description="A folder, or s3://bucket/prefix.")
     endpoint_url: str | None = Field(default=None, description="An S3 service other than AWS.")
     region_name: str | None = Field(default=None, description="The bucket's region.")
+
+    def __reduce__(self) -> tuple[Any, ...]:  # to a worker: the schema Dagster adds cannot travel
+        return _rebuilt, (type(self), self.model_dump())
 
     def open(self) -> Store:
         if not self.root.startswith("s3://"):
@@ -103,6 +106,9 @@ class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
         description="A local folder of checkpoints of adaptation and of copies of what is adapted",
     )
 
+    def __reduce__(self) -> tuple[Any, ...]:  # to a worker: the schema Dagster adds cannot travel
+        return _rebuilt, (type(self), self.model_dump())
+
     @property
     def name(self) -> str:
         """As configured; of a folder, its name alone."""
@@ -134,6 +140,10 @@ class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
 
     def load(self) -> "Generator":
         return _loaded(self.generator, self.device, None if self.dtype == "auto" else self.dtype)
+
+
+def _rebuilt(kind: Any, fields: dict[str, Any]) -> Any:
+    return kind(**fields)
 
 
 @cache
