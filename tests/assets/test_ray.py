@@ -66,6 +66,7 @@ def made(folder: Path, corpus: Path, engine: Engine) -> Home:
     return home
 
 
+@pytest.mark.soak
 def test_workers_make_the_bytes_of_one_process(cluster: Any, tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path / "corpus.csv", corpus_rows())
     alone = made(tmp_path / "local", corpus, Engine())
@@ -116,6 +117,7 @@ def test_batch_of_a_killed_worker_runs_again(pool: Pool, tmp_path: Path) -> None
     assert [rows for _, rows, _ in found] == [1] * 8
 
 
+@pytest.mark.soak
 def test_batch_that_kills_its_workers_fails_alone(pool: Pool) -> None:
     futures = [pool.submit("none", load, kills_every_worker, item) for item in range(5)]
     with pytest.raises(RuntimeError, match="4 workers died at this batch"):
@@ -125,6 +127,7 @@ def test_batch_that_kills_its_workers_fails_alone(pool: Pool) -> None:
     assert [futures[n].result(timeout=200)[0]["number"][0] for n in (0, 2, 4)] == [0, 2, 4]
 
 
+@pytest.mark.soak
 def test_more_workers_than_there_is_room_for_are_refused(cluster: Any) -> None:
     with pytest.raises(ValueError, match=r"9 workers of 1 CPUs .*lower SMOTEXT_WORKERS"):
         Pool(cluster.address, workers=9, num_cpus=1, num_gpus=0)
@@ -132,6 +135,7 @@ def test_more_workers_than_there_is_room_for_are_refused(cluster: Any) -> None:
         Pool(cluster.address, workers=1, num_cpus=1, num_gpus=1)
 
 
+@pytest.mark.soak
 def test_workers_of_another_smotext_are_refused(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
