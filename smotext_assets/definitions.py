@@ -30,6 +30,7 @@ from smotext_assets.stages import (
     pairs,
     placement,
     publication,
+    reviews,
     staleness,
     synthetic,
 )
@@ -50,6 +51,7 @@ _STAGES = [
     placement,
     decoding,
     synthetic,
+    reviews,
     publication,
     evidence,
     card,

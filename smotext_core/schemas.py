@@ -180,11 +180,39 @@ GATES = pl.Schema(
     {
         "run": pl.String(),
         "label": pl.String(),
-        "gate": pl.String(),  # a measure of PRIVACY_AUDIT, "accepted_share", "competence"
+        "gate": pl.String(),  # a measure of PRIVACY_AUDIT, "accepted_share", "competence", …
         "value": pl.Float64(),
         "limit": pl.Float64(),
         "passed": pl.Boolean(),  # null: not judged, which does not hold back
         "published_anyway": pl.String(),  # the reason, where somebody decided so
+    }
+)
+
+REVIEWS = pl.Schema(
+    {
+        "run": pl.String(),
+        "label": pl.String(),  # that the row was made for
+        "sample_id": pl.String(),
+        "content_hash": pl.String(),  # sha256 of the text that was read
+        "verdict": pl.String(),  # "keep", "drop", "relabel"
+        "corrected_label": pl.String(),  # of "relabel", else null
+        "reviewer": pl.String(),
+        "reviewed_at": pl.String(),  # ISO 8601, UTC
+        "sampled": pl.Boolean(),  # drawn at random; else chosen for being doubtful
+        "round_trip_cosine": pl.Float32(),  # as read; thresholds are calibrated on them
+        "label_confidence": pl.Float32(),
+    }
+)
+
+ACCEPTANCE = pl.Schema(
+    {
+        "label": pl.String(),
+        "read": pl.Int64(),
+        "sampled": pl.Int64(),  # of these drawn at random
+        "accepted": pl.Int64(),  # of those kept as they are
+        "share": pl.Float64(),  # of the sampled; null: none was
+        "low": pl.Float64(),  # 95 % interval
+        "high": pl.Float64(),
     }
 )
 

@@ -15,7 +15,7 @@ FLOORS = {
         {"schemas", "streams"},
         {"texts", "neighbors"},
         {"xrag", "mixing"},
-        {"training", "filters", "efficacy"},
+        {"training", "filters", "efficacy", "reviews"},
         {"privacy", "sampler"},  # its gates are decided by efficacy too
         {"card"},
         {"export"},

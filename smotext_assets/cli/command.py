@@ -14,6 +14,7 @@ from smotext_assets.cli.evaluate import add_evaluate, evaluate_command
 from smotext_assets.cli.export import add_export, export_command
 from smotext_assets.cli.forget import add_forget, forget_command
 from smotext_assets.cli.materializing import Graph
+from smotext_assets.cli.review import add_review, review_command
 from smotext_assets.cli.run import add_run, run_command
 from smotext_assets.cli.summary import print_runs
 from smotext_assets.cli.train import add_train_generator, train_generator_command
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_card(commands.add_parser("card", help="where the card of a run is, or a copy of it"))
     add_export(commands.add_parser("export", help="a run's rows in formats that others read"))
     add_warehouse(commands.add_parser("warehouse", help="bring the DuckDB file up to the store"))
+    add_review(commands.add_parser("review", help="let a person read the rows"))
     train = "a generator of any encoder and any causal language model"
     add_train_generator(commands.add_parser("train-generator", help=train))
     given = parser.parse_args(arguments)
@@ -77,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return card_command(given, **_of_run(given.run, "dataset_card"))
         if given.command == "export":
             return export_command(given, **_of_run(given.run, "exported_dataset"))
+        if given.command == "review":
+            return review_command(given, **_of_run(given.run, "reviews"))
         return run_command(
             given, instance=dagster_instance(), found=resources(), console=_console()
         )

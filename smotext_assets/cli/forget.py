@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 from rich.console import Console
 from rich.text import Text
 
 from smotext_assets.automation import unfinished_runs
 from smotext_assets.forgetting import forget
 from smotext_assets.store import Store
+from smotext_core.schemas import EXPORTS
 
 
 def add_forget(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +59,17 @@ def forget_command(
         f"labels     {', '.join(receipt['labels']) or 'none'}",
         f"runs       {', '.join(receipt['runs']) or 'none'}",
         "Materialise evaluation, privacy_audit and dataset_card of these runs again.",
+        *_exports(store, receipt["runs"]),
         "Left to you: the file the corpus is read from, backups, generators trained elsewhere, and "
         "compute logs that Dagster keeps in a bucket.",
     )
     console.print(Text("\n".join(lines)), soft_wrap=True)
     return 0
+
+
+def _exports(store: Store, runs: Sequence[str]) -> list[str]:
+    """Where these runs went out to, and how their rows go there too."""
+    places = store.read_all("exports", schema=EXPORTS).filter(pl.col("run").is_in(list(runs)))
+    told = sorted(set(places["place"]))
+    again = "Exports still have the rows: `smotext export RUN --to … --vacuum` writes them again"
+    return [f"{again}. They lie at {', '.join(told)}"] if told else []

@@ -73,6 +73,7 @@ _OPTION = {
     "temperature": "--temperature",
     "max_rouge_l": "--max-rouge-l",
     "adapt_steps": "--adapt",
+    "min_accepted": "--min-accepted",
 }
 
 
@@ -112,6 +113,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="evaluate before publishing, and hold back labels whose rows hurt a classifier; "
         f"{_AS_MADE} not",
+    )
+    parser.add_argument(
+        "--min-accepted",
+        type=float,
+        metavar="SHARE",
+        help="hold back labels of which readers accept less, such as .8, see `smotext review`; "
+        f"{_AS_MADE} no such gate",
     )
     parser.add_argument(
         "--adapt",
@@ -242,6 +250,7 @@ def _asked(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
             SyntheticTableConfig,
             {
                 "hold_where_it_hurts": given.hold_where_it_hurts,
+                "min_accepted": given.min_accepted,
                 "publish_anyway": _reasons(given.publish_anyway) or None,
             },
         ),

@@ -69,6 +69,7 @@ def changes(store: Store, documents: list[str], phrases: list[str]) -> Iterator[
             if (frame := frames.get(table)) is not None
             for sample in frame.filter(descends)["sample_id"]
         }
+        yield from _verdicts(store, partition, doomed, frames, repeats)
         for table, frame in frames.items():
             if frame is None:
                 yield Change(table, partition, None, 0)
@@ -101,6 +102,31 @@ def changes(store: Store, documents: list[str], phrases: list[str]) -> Iterator[
         if store.manifest(table) is not None:
             frame = store.read(table)
             yield from _change(table, {}, frame, frame.filter(of_others))
+
+
+def _verdicts(
+    store: Store,
+    partition: dict[str, str],
+    doomed: set[str],
+    frames: dict[str, pl.DataFrame | None],
+    repeats: pl.Expr,
+) -> Iterator[Change]:
+    """Readers' verdicts on what goes: they tell the hash of its text."""
+    at = {"run": partition["run"]}
+    if store.manifest("reviews", at) is None:
+        return
+    verdicts = read_if_sound(store, "reviews", at)
+    if verdicts is None:
+        yield Change("reviews", at, None, 0)
+        return
+    gone = doomed | {
+        sample
+        for frame in frames.values()
+        if frame is not None and "text" in frame.columns
+        for sample in frame.filter(repeats)["sample_id"]
+    }
+    kept = verdicts.filter(~pl.col("sample_id").is_in(list(gone)))
+    yield from _change("reviews", at, verdicts, kept)
 
 
 def _reasons(

@@ -48,7 +48,11 @@ DESCRIPTIONS = {
     "difference": "To the real rows alone, paired by seed.",
     "low": "Lower end of the 95 % paired bootstrap interval of the difference.",
     "high": "Upper end of that interval.",
-    "verdict": "helps, no evidence or hurts.",
+    "verdict": "helps, no evidence or hurts; of a reader: keep, drop or relabel.",
+    "corrected_label": "What a reader says is its label.",
+    "reviewer": "Who read it.",
+    "reviewed_at": "When, UTC.",
+    "sampled": "Drawn at random; else read for being doubtful, and in no estimate.",
     "n_seeds": "Paired subsamples of the train texts.",
     "measure": "The attack or distance.",
     "reference": "What the holdout scores, which no synthetic row descends from.",
@@ -97,7 +101,8 @@ _SOURCES: dict[str, dict[str, list[str]]] = {
         "weights": ["class_pairs.weights"],
         "label": ["labelled_texts.label"],
     },
-    "synthetic_table": {name: [f"synthetic_texts.{name}"] for name in SYNTHETIC_TEXTS},
+    "synthetic_table": {name: [f"synthetic_texts.{name}"] for name in SYNTHETIC_TEXTS}
+    | {"label": ["synthetic_texts.label", "reviews.corrected_label"]},
     "exported_dataset": {name: [f"synthetic_table.{name}"] for name in SYNTHETIC_TEXTS},
 }
 

@@ -9,6 +9,7 @@ from smotext_assets.stages.generator import GeneratorConfig
 from smotext_assets.stages.inbox import inbox_files, is_inbox
 from smotext_assets.stages.publication import SyntheticTableConfig, holds_where_it_hurts
 from smotext_assets.stages.recorded_options import Options, options_of_labels
+from smotext_assets.stages.reviews import reviews_of
 from smotext_assets.stages.staleness import stale_rows
 from smotext_assets.stages.synthetic import SyntheticTextsConfig
 
@@ -23,5 +24,6 @@ __all__ = [
     "inbox_files",
     "is_inbox",
     "options_of_labels",
+    "reviews_of",
     "stale_rows",
 ]

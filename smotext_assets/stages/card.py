@@ -18,6 +18,7 @@ from smotext_assets.graph import (
     with_vectors,
 )
 from smotext_assets.stages.recorded_options import options_of_corpus, options_of_labels
+from smotext_assets.stages.reviews import read_by_label
 from smotext_assets.store import Store, notice, refresh_warehouse
 from smotext_core.card import class_map
 from smotext_core.card import dataset_card as build_card
@@ -77,8 +78,11 @@ def dataset_card(
                 pictures[label] = class_map(
                     real["embedding"].to_numpy(),
                     accepted["embedding"].to_numpy(),
+                    # a reader may have given the label to a row of another one's parents
                     parents=[
-                        tuple(place[p] for p in ids) for ids in accepted["parent_ids"].head(4)
+                        tuple(place[p] for p in ids)
+                        for ids in accepted["parent_ids"].head(4)
+                        if place.keys() >= set(ids)
                     ],
                     title=label,
                 )
@@ -96,6 +100,7 @@ def dataset_card(
             notice=notice(tables, run),
             examples=_examples(rejected),
             gates=gates,
+            acceptance=read_by_label(tables, run),
             options={
                 slug: {**shared, **own} for slug, own in options_of_labels(tables, run).items()
             },

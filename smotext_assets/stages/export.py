@@ -21,11 +21,13 @@ from smotext_assets.graph import (
     run_config,
     runs,
 )
+from smotext_assets.stages.reviews import read_by_label, reviews_of
 from smotext_assets.store import JSON, QUARANTINED, Store
 from smotext_core.card import markdown_table, verdict_lines
 from smotext_core.efficacy import verdicts
-from smotext_core.export import croissant, csv_bytes, parquet, put_in_delta, readme, with_real
+from smotext_core.export import croissant, parquet, put_in_delta, readme, with_real
 from smotext_core.privacy import held_back
+from smotext_core.reviews import apply_verdicts, matching
 from smotext_core.schemas import (
     EVALUATION,
     EXPORTS,
@@ -34,6 +36,7 @@ from smotext_core.schemas import (
     SYNTHETIC_TEXTS,
     conform,
 )
+from smotext_core.texts import csv_bytes
 
 FORMATS = ("huggingface", "croissant", "csv", "delta")
 _SPLITS = ("synthetic", "train", "test")
@@ -93,13 +96,18 @@ def leaving(tables: Store, run: str, slugs: Sequence[str]) -> Leaving:
             left_out.append(f"{accepted} rows of {slug}: held back by {', '.join(held)}")
             continue
         frame = conform(tables.read("synthetic_table", at), SYNTHETIC_TEXTS)
+        there = frame.height
+        # where the verdict is newer than the table
+        frame = apply_verdicts(frame, matching(reviews_of(tables, run), frame))
+        if dropped := there - frame.height:
+            left_out.append(f"{dropped} rows of {slug}: dropped by a reader")
         published.append(frame)
         if slugs and slug not in slugs:
             left_out.append(f"{frame.height} rows of {slug}: not asked for")
             continue
         rows.append(frame)
-        if accepted > frame.height:
-            left_out.append(f"{accepted - frame.height} rows of {slug}: accepted, not published")
+        if accepted > there:
+            left_out.append(f"{accepted - there} rows of {slug}: dropped by a reader before")
     left_out.append(f"Never leave the store: {', '.join(QUARANTINED)}.")
     return Leaving(pl.concat(rows), pl.concat(published), left_out)
 
@@ -142,7 +150,8 @@ def exported_dataset(
         gates = tables.read_all("gates", {"run": run}, schema=GATES)
         audit = tables.read_all("privacy_audit", {"run": run}, schema=PRIVACY_AUDIT)
         judged = verdicts(tables.read_all("evaluation", {"run": run}, schema=EVALUATION))
-        verdict = [line for _, line in verdict_lines(judged, corpus, audit, gates)]
+        lines = verdict_lines(judged, corpus, audit, gates, read_by_label(tables, run))
+        verdict = [line for _, line in lines]
         generator = {
             "name": frozen["generator"],
             "fingerprint": frozen["generator_fingerprint"],

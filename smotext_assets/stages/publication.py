@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from smotext_assets.graph import (
+    OF_RUN,
     GeneratorResource,
     StoreResource,
     Table,
@@ -20,11 +21,28 @@ from smotext_assets.graph import (
     with_vectors,
 )
 from smotext_assets.stages.leakage import audit_rows
-from smotext_assets.store import JSON, Manifest, Store, refresh_warehouse
+from smotext_assets.store import JSON, Manifest, Store, frame_sha256, refresh_warehouse
 from smotext_core.card import markdown_table
 from smotext_core.filters import competence_of
-from smotext_core.privacy import HURTS, NOT_EVALUATED, decided, held_back, hurts, judge, red_gates
-from smotext_core.schemas import CALIBRATION, EVALUATION, GATES, PRIVACY_AUDIT, SYNTHETIC_TEXTS
+from smotext_core.privacy import (
+    HURTS,
+    NOT_EVALUATED,
+    READERS,
+    decided,
+    held_back,
+    hurts,
+    judge,
+    red_gates,
+)
+from smotext_core.reviews import acceptance, apply_verdicts, matching
+from smotext_core.schemas import (
+    CALIBRATION,
+    EVALUATION,
+    GATES,
+    PRIVACY_AUDIT,
+    REVIEWS,
+    SYNTHETIC_TEXTS,
+)
 
 
 class SyntheticTableConfig(dg.Config):
@@ -42,6 +60,14 @@ class SyntheticTableConfig(dg.Config):
         "evaluation has not judged yet are held until it has: materialise it first. Null: as "
         "before, for this label or else for the run; at first not.",
     )
+    min_accepted: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Of the label's rows that readers drew at random, the least share that they "
+        "keep; with less it is held back, and where nobody has looked it is not. Null: as before, "
+        "for this label; at first not.",
+    )
     publish_anyway: dict[str, str] = Field(
         default={},
         description="By slug: why the label's rows are published though a gate is red. The reason "
@@ -55,6 +81,7 @@ class SyntheticTableConfig(dg.Config):
     kinds={"duckdb", "parquet"},
     partitions_def=label_by_run,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    ins={"reviews": OF_RUN},
     metadata={
         "dagster/column_schema": column_schema(SYNTHETIC_TEXTS),
         "dagster/table_name": "synthetic_texts",
@@ -71,6 +98,7 @@ def synthetic_table(
     decoded_texts: Table,
     labelled_texts: Table,
     embeddings: Table,
+    reviews: Table,
     generator: GeneratorResource,
     store: StoreResource,
     warehouse: Warehouse,
@@ -80,7 +108,9 @@ def synthetic_table(
     A label whose rows leak, of which the filters accepted too few, or whose texts the generator
     cannot write (`competence` in the table `calibration`), is held back: it has no rows here until
     somebody publishes it with a reason. The table `gates` says which and why. By
-    `hold_where_it_hurts` so is one whose rows make a classifier worse.
+    `hold_where_it_hurts` so is one whose rows make a classifier worse, by `min_accepted` one of
+    which readers accept too few. Rows that a reader dropped are left out, others are published
+    under the label that a reader gave them.
     What has changed goes into a copy of the warehouse, which is swapped in; beside
     `synthetic_texts` it has `lineage`, a row per parent, `rejected_texts`, `labelled_texts`,
     `gates` and `runs`.
@@ -92,6 +122,7 @@ def synthetic_table(
         partition = {"label": label, "run": run}
         rows, sha256 = synthetic_texts.read(**partition), synthetic_texts.sha256(**partition)
         texts = of_label(corpus, label)
+        told = matching(reviews.read_all(schema=REVIEWS, run=run), rows)
         name, efficacy = texts["label"][0], None
         hold = config.hold_where_it_hurts
         if hold is None:
@@ -104,6 +135,10 @@ def synthetic_table(
                 evaluation if rows.height else EVALUATION.to_frame(), name, test_documents=documents
             )
 
+        least = config.min_accepted
+        if least is None:
+            least = min_accepted_of(tables, partition)
+
         def publish(reasons: dict[str, str]) -> tuple[pl.DataFrame, dict[str, JSON]]:
             real, _ = with_vectors(texts, embeddings, encoder=generator.encoder_fingerprint)
             gates = judge(
@@ -115,10 +150,12 @@ def synthetic_table(
                 min_accepted_share=config.min_accepted_share,
                 competence=competence_of(_calibration(tables, partition)),
                 efficacy=efficacy,
+                readers=None if least is None else (_accepted(told, name), least),
                 published_anyway=reasons,
             )
             tables.write("gates", gates, partition, metadata={"rows": sha256})
-            return (rows.clear() if held_back(gates).height else rows), {}
+            left = apply_verdicts(rows, told)
+            return (left.clear() if held_back(gates).height else left), {}
 
         def published(reasons: dict[str, str]) -> tuple[pl.DataFrame, Manifest, pl.DataFrame]:
             frame, manifest, _ = tables.write_once(
@@ -129,6 +166,8 @@ def synthetic_table(
                     "rows": sha256,
                     "min_accepted_share": config.min_accepted_share,
                     "published_anyway": dict(reasons) or None,
+                    **({"reviews": frame_sha256(told)} if told.height else {}),
+                    **({} if least is None else {"min_accepted": least}),
                     **({} if efficacy is None else {"efficacy": list(efficacy.row(0))}),
                 },
                 make=lambda: publish(reasons),
@@ -155,6 +194,7 @@ def synthetic_table(
         return {
             "dagster/partition_row_count": frame.height,
             "dagster/uri": f"{tables.root}/{manifest.path}",
+            "dropped_by_readers": told.filter(verdict="drop").height,
             "warehouse": dg.MetadataValue.path(str(warehouse.file)),
             "held_back_by": ", ".join(held) or "nothing",
             # why is in the table `gates`: a reason may quote a text, Dagster's record does not
@@ -186,6 +226,19 @@ def _evaluation(tables: Store, partition: dict[str, str], rows: str) -> pl.DataF
 def holds_where_it_hurts(tables: Store, run: str) -> bool:
     """Whether a label of the run was published, or held back, by `hold_where_it_hurts`."""
     return was_judged_by_evaluation(tables.read_all("gates", {"run": run}, schema=GATES))
+
+
+def min_accepted_of(tables: Store, partition: dict[str, str]) -> float | None:
+    """What readers must accept of the label, as it was last published; None: no such gate."""
+    gates = tables.read_all("gates", partition, schema=GATES).filter(gate=READERS)
+    return float(gates["limit"][0]) if gates.height else None
+
+
+def _accepted(told: pl.DataFrame, label: str) -> float | None:
+    """The share of the label's rows that readers keep; None where none was drawn and read."""
+    found = acceptance(told).filter(label=label)
+    share: float | None = found["share"][0] if found.height else None
+    return share
 
 
 def _held(tables: Store, partition: dict[str, str]) -> bool | None:

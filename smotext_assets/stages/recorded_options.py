@@ -7,7 +7,11 @@ from typing import TypeAlias
 import dagster as dg
 
 from smotext_assets.stages.decoding import DecodedTextsConfig
-from smotext_assets.stages.publication import SyntheticTableConfig, was_judged_by_evaluation
+from smotext_assets.stages.publication import (
+    SyntheticTableConfig,
+    min_accepted_of,
+    was_judged_by_evaluation,
+)
 from smotext_assets.store import JSON, Store
 from smotext_core.privacy import ACCEPTED, decided
 
@@ -57,6 +61,7 @@ def _published(store: Store, at: dict[str, str]) -> dict[str, JSON]:
     limits: list[float] = gates.filter(gate=ACCEPTED)["limit"].to_list()
     options: dict[str, JSON] = {
         **({"min_accepted_share": limits[0]} if limits else {}),
+        "min_accepted": min_accepted_of(store, at),
         "hold_where_it_hurts": was_judged_by_evaluation(gates) or None,
     }
     reasons = list(dict.fromkeys(decided(gates).values()))

@@ -28,6 +28,7 @@ from smotext_core.card.evidence import (
     diversity_table,
     efficacy,
     held_back,
+    reading,
     refused,
     result,
     verdict_lines,
@@ -35,6 +36,7 @@ from smotext_core.card.evidence import (
 from smotext_core.card.markdown_tables import samples
 from smotext_core.card.reproduce import reproduce
 from smotext_core.efficacy import verdicts
+from smotext_core.schemas import ACCEPTANCE
 
 
 def dataset_card(
@@ -53,6 +55,7 @@ def dataset_card(
     examples: Mapping[str, str] | None = None,
     gates: pl.DataFrame | None = None,
     options: Mapping[str, Mapping[str, Mapping[str, Any]]] = {},
+    acceptance: pl.DataFrame | None = None,
     language: str = "en",
     licence: str = "other",
 ) -> tuple[str, str]:
@@ -70,6 +73,7 @@ def dataset_card(
         examples: reason → a text refused for it.
         gates: run, label, gate, value, limit, passed, published_anyway; rows may be of any gate.
         options: slug → asset → the options, other than default, that `config` does not hold.
+        acceptance: ACCEPTANCE, what readers kept; None or empty: nobody has read the texts.
         language, licence: of the data set, as the Hugging Face hub writes them.
 
     Returns:
@@ -85,6 +89,7 @@ def dataset_card(
         (f"{audited.count('red')} of {len(audited)}" if audited else "–", "leak measures red"),
     ]
     held = held_back(gates)
+    read = ACCEPTANCE.to_frame() if acceptance is None else acceptance
     sections = [
         *([section("Since this run was made", paragraph(notice))] if notice else []),
         section("What this is", *_what(synthetic.height)),
@@ -93,6 +98,7 @@ def dataset_card(
         section("Samples and their parents", *_sample_blocks(synthetic, labelled)),
         section("Does it help?", *efficacy(evaluation, advice)),
         section("Does it leak?", *audit(privacy_audit)),
+        section("Has anybody read them?", *reading(read)),
         *([section("Held back, and published all the same", *held)] if held else []),
         section("Do the texts repeat each other?", *diversity_table(synthetic, labelled)),
         section("What the filters refused", *refused(rejected, synthetic.height, examples or {})),
@@ -100,7 +106,7 @@ def dataset_card(
         section("How to reproduce", *reproduce(run, config, generator, options)),
     ]
     body = "\n".join(as_html for as_html, _ in sections)
-    lines = verdict_lines(advice, labelled, privacy_audit, gates)
+    lines = verdict_lines(advice, labelled, privacy_audit, gates, read)
     as_html = page("Synthetic texts", f"run {run}", facts=facts, verdict=lines, body=body)
     header = {
         "pretty_name": f"Synthetic texts, run {one_line(run, 80)}",

@@ -145,6 +145,35 @@ def diversity_table(synthetic: pl.DataFrame, labelled: pl.DataFrame) -> list[Blo
     ]
 
 
+def reading(acceptance: pl.DataFrame) -> list[Block]:
+    """What readers accepted of each label, or that nobody has looked; ACCEPTANCE."""
+    if acceptance.is_empty():
+        return [
+            paragraph(
+                "Nobody has read these texts. `smotext review` writes a file or a page of those "
+                "worth reading, and takes the verdicts back."
+            )
+        ]
+    rows = [
+        (label, read, sampled, accepted, _share(share, low, high))
+        for label, read, sampled, accepted, share, low, high in acceptance.iter_rows()
+    ]
+    return [
+        paragraph(
+            "Readers kept a text, dropped it or gave it another label. The share is that of texts "
+            "drawn at random which they kept, with its 95 % interval; those that were read for "
+            "being doubtful are not in it. Dropped texts are in no count on this page."
+        ),
+        table(("label", "read", "of them drawn", "kept", "accepted"), rows, numbers=(1, 2, 3)),
+    ]
+
+
+def _share(share: float | None, low: float | None, high: float | None) -> str:
+    if share is None or low is None or high is None:
+        return "not told"
+    return f"{share:.0%} ({low:.0%} to {high:.0%})"
+
+
 def held_back(gates: pl.DataFrame | None) -> list[Block]:
     """Gates that held a label's rows back, or would have; none where there are none."""
     if gates is None or (held := _held(gates)).is_empty():
@@ -180,8 +209,10 @@ def verdict_lines(
     labelled: pl.DataFrame,
     privacy_audit: pl.DataFrame,
     gates: pl.DataFrame | None,
+    acceptance: pl.DataFrame | None = None,
 ) -> list[tuple[str, str]]:
-    """Tone ("good", "bad" or "open") and a sentence: does it help, does it leak, what was held.
+    """Tone ("good", "bad" or "open") and a sentence: does it help, does it leak, what was held,
+    has anybody read it (ACCEPTANCE).
 
     That it helps is good where it helps most of the labels that have enough test documents, and
     hurts none.
@@ -228,6 +259,12 @@ def verdict_lines(
             more = f" and {len(rows) - 6} more" if len(rows) > 6 else ""
             if rows:
                 lines.append(("bad", f"{words}: {', '.join(named)}{more}."))
+    if acceptance is None or acceptance.is_empty():
+        lines.append(("open", "Nobody has read the texts."))
+    else:
+        drawn, accepted = acceptance["sampled"].sum(), acceptance["accepted"].sum()
+        told = f"Readers kept {accepted} of {drawn} texts drawn at random"
+        lines.append(("open", f"{told}, of {acceptance.height} labels."))
     return lines
 
 

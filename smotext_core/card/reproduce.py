@@ -23,6 +23,7 @@ _FLAGS = {
     ("decoded_texts", "temperature"): "--temperature",
     ("synthetic_texts", "max_rouge_l"): "--max-rouge-l",
     ("synthetic_table", "hold_where_it_hurts"): "--hold-where-it-hurts",
+    ("synthetic_table", "min_accepted"): "--min-accepted",
 }
 _REASON = ("synthetic_table", "publish_anyway")  # the label's own: no label is parted by it
 

@@ -18,6 +18,7 @@ from smotext_core.schemas import GATES, conform
 
 ACCEPTED = "accepted_share"
 HURTS, NOT_EVALUATED = "hurts", "not_evaluated"
+READERS = "accepted_by_readers"
 
 
 def judge(
@@ -30,6 +31,7 @@ def judge(
     min_accepted_share: float,
     competence: float | None = None,
     efficacy: pl.DataFrame | None = None,
+    readers: tuple[float | None, float] | None = None,
     published_anyway: Mapping[str, str] = {},
 ) -> pl.DataFrame:
     """One row per gate of a label of a run: GATES.
@@ -38,6 +40,8 @@ def judge(
         audit: PRIVACY_AUDIT of the label's rows, empty where there are none.
         competence: see `filters.calibrate_round_trip`; None: it was not measured, and is no gate.
         efficacy: as `hurts` gives it; None: whether the rows hurt is no gate.
+        readers: the share of the label's rows that readers accept, null where none was read, which
+            does not hold back, and the least share; None: what readers say is no gate.
         accepted, wanted: rows that passed the filters, and rows asked for. With none wanted the
             share is not judged.
         min_accepted_share: below it the filters, not the generator, wrote the class: what is left
@@ -60,6 +64,9 @@ def judge(
     rows = [(ACCEPTED, share, min_accepted_share, enough)]
     if competence is not None:
         rows.append((COMPETENCE, competence, LEAST_COMPETENCE, competence >= LEAST_COMPETENCE))
+    if readers is not None:
+        found, least = readers
+        rows.append((READERS, found, least, None if found is None else found >= least))
     own = pl.DataFrame(rows, schema=measures.schema, orient="row")
     gates = pl.concat([own, measures, *([] if efficacy is None else [efficacy])])
     reason = pl.col("gate").replace_strict(published_anyway, default=None, return_dtype=pl.String)

@@ -17,6 +17,7 @@ from smotext_core.texts.overlap import (
 )
 from smotext_core.texts.passages import label_texts
 from smotext_core.texts.splitting import content, is_prose, passages, sentences
+from smotext_core.texts.spreadsheet import csv_bytes, guarded, unguarded
 from smotext_core.texts.vocabulary import unknown_words, vocabulary
 
 __all__ = [
@@ -28,8 +29,10 @@ __all__ = [
     "checked_texts",
     "content",
     "copied_words",
+    "csv_bytes",
     "diversity",
     "duplicates_within",
+    "guarded",
     "is_near",
     "is_prose",
     "label_texts",
@@ -39,6 +42,7 @@ __all__ = [
     "resampled",
     "sentences",
     "strip_newsgroup",
+    "unguarded",
     "unknown_words",
     "vocabulary",
     "word_shingles",

@@ -62,12 +62,13 @@ ASSETS = {
         {"parquet"},
         {"decoded_texts", "class_pairs", "labelled_texts", "embeddings"},
     ),
+    "reviews": ("texts", (RUN,), set(), {"parquet"}, {"synthetic_texts"}),
     "synthetic_table": (
         "warehouse",
         (LABEL, RUN),
         set(),
         {"duckdb", "parquet"},
-        {"synthetic_texts", "decoded_texts", "labelled_texts", "embeddings"},
+        {"synthetic_texts", "decoded_texts", "labelled_texts", "embeddings", "reviews"},
     ),
     "evaluation": (
         "evidence",
@@ -121,6 +122,8 @@ CHECKS = {
     ("synthetic_texts", "texts_are_not_copies"),
     ("synthetic_table", "samples_are_unique"),
     ("synthetic_table", "rows_are_current"),
+    ("reviews", "reviewed_enough"),
+    ("reviews", "accepted_enough"),
     ("privacy_audit", "leak_measures_are_not_red"),
 }
 NAMES = {"smotext_label": LABEL, "smotext_run": RUN}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -33,7 +34,9 @@ class Browser:
         options += ["--remote-debugging-port=0", f"--user-data-dir={folder}", "--no-first-run"]
         options += ["--window-size=1500,1000", "--remote-allow-origins=*", "about:blank"]
         with (folder.parent / f"{folder.name}.log").open("wb") as log:
-            self._process = subprocess.Popen([program, *options], stdout=log, stderr=log)
+            # what it leaves half downloaded lies with the rest of its own
+            own = {**os.environ, "TMPDIR": str(folder.parent)}
+            self._process = subprocess.Popen([program, *options], stdout=log, stderr=log, env=own)
         try:
             self._connect(folder / "DevToolsActivePort")
         except BaseException:

@@ -16,16 +16,14 @@ from hypothesis import strategies as st
 
 from smotext_core.export import (
     croissant,
-    csv_bytes,
     delta_rows,
-    guarded,
     parquet,
     put_in_delta,
     readme,
-    unguarded,
     with_real,
 )
 from smotext_core.schemas import LABELLED_TEXTS, SYNTHETIC_TEXTS, conform
+from smotext_core.texts import csv_bytes, guarded, unguarded
 
 HOSTILE = ["=1+1", "+2", "-3", "@x", "\tx", "\rx", "'=1", "''+1", "'quoted'", 'a "b", c\nd', "né"]
 

@@ -1,0 +1,172 @@
+"""`smotext review`: rows of a run out to a reader, and the verdicts back."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.text import Text
+
+from smotext_assets.graph import check_run
+from smotext_assets.stages import reviews_of
+from smotext_assets.store import Store
+from smotext_core.reviews import (
+    acceptance,
+    matching,
+    parse_verdicts,
+    read_review,
+    review_frame,
+    review_page,
+    review_rows,
+    review_xlsx,
+)
+from smotext_core.schemas import REVIEWS, SYNTHETIC_TEXTS, conform
+from smotext_core.texts import csv_bytes
+
+
+def add_review(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("run", help="key of a run, as `smotext status` lists them")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
+        "--export", metavar="FILE", help="write rows to read: FILE.csv, FILE.xlsx or FILE.html"
+    )
+    way.add_argument(
+        "--import", metavar="FILE", dest="taken", help="take back the verdicts: FILE.csv or .xlsx"
+    )
+    parser.add_argument(
+        "--sample", type=int, default=20, help="rows a label drawn at random; default: 20"
+    )
+    parser.add_argument(
+        "--unsure", type=int, default=10, help="rows a label of the least sure; default: 10"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draw; default: 0")
+    parser.add_argument(
+        "--without-parents", action="store_true", help="the reader may not see the real texts"
+    )
+    parser.add_argument("--reviewer", help="who read the rows that name nobody")
+    parser.add_argument(
+        "--skip-faulty", action="store_true", help="import the other lines of a file with faults"
+    )
+
+
+def review_command(
+    given: argparse.Namespace,
+    *,
+    store: Store,
+    materialize: Callable[[Mapping[str, Any]], Mapping[str, str]],
+    console: Console,
+) -> int:
+    """Write the file, or take one back; without either, say what readers accepted.
+
+    Raises:
+        LookupError: there is no such run.
+        ValueError: the file is none, or has faulty lines: nothing of it is imported then.
+        OSError: the file cannot be read or written.
+    """
+    check_run(store, given.run, command="review")
+    if given.export:
+        return _export(given, store, console)
+    if given.taken:
+        return _import(given, store, materialize, console)
+    rows = store.read_all("synthetic_texts", {"run": given.run}, schema=SYNTHETIC_TEXTS)
+    _print_acceptance(matching(reviews_of(store, given.run), rows), console)
+    return 0
+
+
+def _export(given: argparse.Namespace, store: Store, console: Console) -> int:
+    kind = Path(given.export).suffix
+    if kind not in (".csv", ".xlsx", ".html"):
+        raise ValueError(f"--export takes a file .csv, .xlsx or .html, got {given.export!r}")
+    rows = store.read_all("synthetic_texts", {"run": given.run}, schema=SYNTHETIC_TEXTS)
+    chosen = review_rows(rows, n_sample=given.sample, n_unsure=given.unsure, seed=given.seed)
+    corpus = store.read("labelled_texts")
+    texts = dict(corpus.select("text_id", "text").iter_rows())
+    told = matching(reviews_of(store, given.run), chosen)
+    frame = review_frame(chosen, told, None if given.without_parents else texts)
+    labels = sorted(set(corpus["label"]))
+    if kind == ".csv":
+        data = csv_bytes(frame, bom=True)
+    elif kind == ".xlsx":
+        data = review_xlsx(frame, labels)
+    else:
+        data = review_page(frame, run=given.run, labels=labels).encode()
+    Path(given.export).write_bytes(data)
+    drawn = chosen.filter(why="sample").height
+    console.print(
+        Text(f"{given.export}: {chosen.height} rows, {drawn} of them drawn at random"),
+        soft_wrap=True,
+    )
+    if not given.without_parents:
+        console.print("It quotes source texts: for readers who may see them.")
+    return 0
+
+
+def _import(
+    given: argparse.Namespace,
+    store: Store,
+    materialize: Callable[[Mapping[str, Any]], Mapping[str, str]],
+    console: Console,
+) -> int:
+    rows = store.read_all("synthetic_texts", {"run": given.run}, schema=SYNTHETIC_TEXTS)
+    found = parse_verdicts(
+        read_review(Path(given.taken).read_bytes(), name=given.taken),
+        rows,
+        run=given.run,
+        labels=set(store.read("labelled_texts")["label"]),
+        reviewer=given.reviewer,
+        now=datetime.now(UTC),
+    )
+    for line in (*found.gone, *found.faults):
+        console.print(Text(line, style="yellow"), soft_wrap=True)
+    if found.faults and not given.skip_faulty:
+        raise ValueError(
+            f"{given.taken} has {len(found.faults)} faulty lines and nothing of it was imported: "
+            "mend them, or import the others by --skip-faulty"
+        )
+    keep_verdicts(store, given.run, found.verdicts)
+    if failed := materialize({}):
+        raise ValueError("; ".join(f"{key}: {why}" for key, why in failed.items()))
+    skipped = len(found.gone) + len(found.faults)
+    console.print(
+        Text(
+            f"{found.verdicts.height} verdicts imported, {skipped} lines skipped, "
+            f"{found.unread} rows not read"
+        ),
+        soft_wrap=True,
+    )
+    _print_acceptance(matching(reviews_of(store, given.run), rows), console)
+    console.print(
+        Text(
+            f"Dropped rows leave the table at its next materialisation: smotext run --run "
+            f"{given.run}"
+        ),
+        soft_wrap=True,
+    )
+    return 0
+
+
+def keep_verdicts(store: Store, run: str, verdicts: pl.DataFrame) -> None:
+    """Verdicts into the table of record, in the place of older ones on the same rows."""
+    if verdicts.is_empty():
+        return
+    others = reviews_of(store, run).join(verdicts, on="sample_id", how="anti")
+    told = pl.concat([others, verdicts]).sort("sample_id")
+    store.write("reviews", conform(told, REVIEWS), {"run": run})
+
+
+def _print_acceptance(reviews: pl.DataFrame, console: Console) -> None:
+    told = acceptance(reviews)
+    if told.is_empty():
+        console.print("Nobody has read these rows yet.")
+    for label, read, sampled, accepted, share, low, high in told.iter_rows():
+        of_sample = (
+            f"{accepted} of {sampled} drawn at random accepted, {share:.0%} "
+            f"({low:.0%} to {high:.0%})"
+            if sampled
+            else "none of them drawn at random: no acceptance can be told"
+        )
+        console.print(Text(f"{label}: {read} read, {of_sample}"), soft_wrap=True)

@@ -1,0 +1,31 @@
+"""A person's word on the rows: what to read first, the file that comes back, what it says.
+
+Verdicts are about one text: a row whose text has changed has none.
+"""
+
+from smotext_core.reviews.acceptance import acceptance, apply_verdicts, matching, wilson
+from smotext_core.reviews.files import (
+    FILE_COLUMNS,
+    read_review,
+    review_frame,
+    review_xlsx,
+)
+from smotext_core.reviews.order import SAMPLE, review_rows
+from smotext_core.reviews.page import review_page
+from smotext_core.reviews.verdicts import Found, parse_verdicts
+
+__all__ = [
+    "FILE_COLUMNS",
+    "SAMPLE",
+    "Found",
+    "acceptance",
+    "apply_verdicts",
+    "matching",
+    "parse_verdicts",
+    "read_review",
+    "review_frame",
+    "review_page",
+    "review_rows",
+    "review_xlsx",
+    "wilson",
+]
