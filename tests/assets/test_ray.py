@@ -1,7 +1,9 @@
 """The graph on workers of a real local Ray cluster: the bytes of one process, killed or not."""
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ def cluster() -> Iterator[Any]:
     finally:
         ray.shutdown()
         found.shutdown()
+        shutil.rmtree(Path(tempfile.gettempdir()) / "ray", ignore_errors=True)  # its logs
 
 
 @pytest.fixture
