@@ -10,6 +10,7 @@ import dagster as dg
 from smotext_assets.automation import schedules as automation
 from smotext_assets.graph import (
     Corpus,
+    Engine,
     Exports,
     GeneratorResource,
     Progress,
@@ -38,6 +39,8 @@ from smotext_core.xrag import embedded_generator
 # Read when torch is loaded. Its threads spin while they wait for each other, and beside other busy
 # processes they then wait most of the time.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Read when a Ray cluster is started on this machine: nothing is told to anybody.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 _STAGES = [
     corpus,
@@ -100,6 +103,13 @@ def resources() -> dict[str, Any]:
             follows="SMOTEXT_EXPORTS" in os.environ,
         ),
         "progress": Progress(),
+        "engine": Engine(
+            engine=os.environ.get("SMOTEXT_ENGINE", "local"),  # type: ignore[arg-type]  # validated
+            address=os.environ.get("RAY_ADDRESS"),
+            workers=int(os.environ.get("SMOTEXT_WORKERS", "0")),
+            num_cpus=float(os.environ.get("SMOTEXT_WORKER_CPUS", "1")),
+            num_gpus=float(os.environ.get("SMOTEXT_WORKER_GPUS", "0")),
+        ),
     }
 
 

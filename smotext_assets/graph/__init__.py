@@ -4,6 +4,7 @@ No asset is defined here, and nothing is stored: that is `stages`' and `store`'s
 """
 
 from smotext_assets.graph.column_lineage import DESCRIPTIONS, column_lineage, origins
+from smotext_assets.graph.engine import Engine, told
 from smotext_assets.graph.frozen_runs import (
     DEFAULTS,
     check_run,
@@ -52,6 +53,7 @@ __all__ = [
     "RANGE_END",
     "RANGE_START",
     "Corpus",
+    "Engine",
     "Exports",
     "GeneratorResource",
     "InUse",
@@ -78,6 +80,7 @@ __all__ = [
     "run_config",
     "run_options",
     "runs",
+    "told",
     "with_candidate_vectors",
     "with_vectors",
 ]

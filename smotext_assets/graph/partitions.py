@@ -83,17 +83,24 @@ def follows(*parents: str) -> dg.AutomationCondition[dg.AssetKey]:
     return updated.since_last_handled() & ~busy & ~dg.AutomationCondition.in_progress()
 
 
+def _one_after_another(make: Callable[[str], None], keys: Sequence[str]) -> None:
+    for key in keys:
+        make(key)
+
+
 def for_each_partition(
     context: dg.AssetExecutionContext,
     make: Callable[..., Mapping[str, Any]],
+    *,
+    each: Callable[[Callable[[str], None], Sequence[str]], None] = _one_after_another,
 ) -> None:
     """Call `make(label=…, run=…)`, of the dimensions the asset has, for every partition asked for.
 
     `make` commits the partition to the store and returns its metadata, to which the seconds it took
-    and the origin of its columns are added. A partition that raises does not stop the others: at
-    the end the good ones are recorded as materialised and the run fails, naming the bad ones. (A
-    range run is one step. Were it to return, Dagster would mark all its partitions as
-    materialised.)
+    and the origin of its columns are added; `each` may call it in threads. A partition that raises
+    does not stop the others: at the end the good ones are recorded as materialised and the run
+    fails, naming the bad ones. (A range run is one step. Were it to return, Dagster would mark all
+    its partitions as materialised.)
 
     Raises:
         dg.Failure: with the metadata `failed_partitions`: the reason by key. Before anything is
@@ -102,7 +109,8 @@ def for_each_partition(
     good: dict[str, Mapping[str, Any]] = {}
     bad: dict[str, Exception] = {}
     keys = _keys_asked_for(context)
-    for key in keys:
+
+    def one(key: str) -> None:
         began = time.perf_counter()
         try:
             metadata = make(**_dimensions(context, key))
@@ -111,6 +119,9 @@ def for_each_partition(
         except Exception as error:  # whatever it is, it is this partition's alone
             context.log.exception(f"partition {key} failed")
             bad[key] = error
+
+    each(one, keys)
+    good, bad = ({key: of[key] for key in keys if key in of} for of in (good, bad))  # type: ignore[assignment]
     if not bad:
         with _keep(context.partition_key_range, keys):
             for key, metadata in good.items():

@@ -56,6 +56,9 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
     region_name: str | None = Field(default=None, description="The bucket's region.")
     _s3: Any = PrivateAttr(default=None)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # to a worker: the schema Dagster adds cannot travel
+        return _rebuilt, (type(self), self.model_dump())
+
     def open(self) -> Store:
         if not self.root.startswith("s3://"):
             return Store(self.root)
@@ -162,6 +165,9 @@ class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
         description="A local folder of checkpoints of adaptation and of copies of what is adapted",
     )
 
+    def __reduce__(self) -> tuple[Any, ...]:  # to a worker: the schema Dagster adds cannot travel
+        return _rebuilt, (type(self), self.model_dump())
+
     @property
     def name(self) -> str:
         """As configured; of a folder, its name alone."""
@@ -193,6 +199,10 @@ class GeneratorResource(dg.ConfigurableResource["GeneratorResource"]):
 
     def load(self) -> "Generator":
         return _loaded(self.generator, self.device, None if self.dtype == "auto" else self.dtype)
+
+
+def _rebuilt(kind: Any, fields: dict[str, Any]) -> Any:
+    return kind(**fields)
 
 
 @cache

@@ -1,11 +1,17 @@
 """decoded_texts: candidate texts of every interpolated vector."""
 
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
 import dagster as dg
 import numpy as np
 import polars as pl
 from pydantic import Field
 
 from smotext_assets.graph import (
+    Engine,
     GeneratorResource,
     InUse,
     Progress,
@@ -17,6 +23,7 @@ from smotext_assets.graph import (
     label_by_run,
     load_in_use,
     run_config,
+    told,
 )
 from smotext_assets.store import JSON, Store
 from smotext_core.card import markdown_table
@@ -30,6 +37,11 @@ from smotext_core.filters import (
 )
 from smotext_core.schemas import CALIBRATION, conform, decoded_schema
 from smotext_core.streams import sample_seeds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from smotext_core.xrag import Generator
 
 BATCH = 256  # vectors decoded before they are kept: what a kill costs, a minute of one CPU core
 
@@ -68,6 +80,7 @@ def decoded_texts(
     generator: GeneratorResource,
     store: StoreResource,
     progress: Progress,
+    engine: Engine,
 ) -> None:
     """One row per candidate text of a sample, with its cosine to the vector it was decoded from.
 
@@ -76,8 +89,10 @@ def decoded_texts(
     """
     tables = store.open()
     used = generator_in_use(tables, generator)
+    load = partial(_load, store, generator, used)
 
     def make(label: str, run: str) -> dict[str, object]:
+        tally: Counter[str] = Counter()
         pairs = class_pairs.read(label=label, run=run)
         vectors = interpolated_vectors.read(label=label, run=run)
         frozen = run_config(tables, run)
@@ -96,7 +111,8 @@ def decoded_texts(
             )
         if vectors.height:
             at = {"label": label, "run": run}
-            _calibrate(context, config, at, labelled_texts, tables, generator, used, progress)
+            measure = partial(_measure, context, config, labelled_texts, used, progress, engine)
+            _calibrate(context, config, at, tables, used, partial(measure, load, tally))
         inputs: dict[str, JSON] = {
             "vectors": interpolated_vectors.sha256(label=label, run=run),
             "generator": used.fingerprint,
@@ -116,31 +132,30 @@ def decoded_texts(
             seeds = sample_seeds(pairs["number"].to_numpy(), seed=seed, label=name)
             kept = tables.batches("decoded_texts", {"label": label, "run": run}, inputs=inputs)
             with progress.track(context, f"{label}: decoding", vectors.height) as done:
-                decoder = load_in_use(tables, generator, used)
-
-                def batch(rows: slice) -> pl.DataFrame:
-                    found = decoder.decode_candidates(
-                        vectors["vector"][rows].to_numpy(),
-                        seeds=seeds[rows].tolist(),
-                        n_candidates=config.n_candidates,
-                        temperature=config.temperature,
+                ids = vectors["sample_id"].to_numpy()
+                found = kept.make(
+                    vectors.height,
+                    size=BATCH,
+                    make=lambda blocks: engine.map(
+                        used.fingerprint,
+                        load,
+                        decode_batch,
+                        (
+                            ToDecode(
+                                ids[rows],
+                                vectors["vector"][rows].to_numpy(),
+                                seeds[rows].tolist(),
+                                config.n_candidates,
+                                config.temperature,
+                            )
+                            for rows in blocks
+                        ),
                         progress=done,
-                    )
-                    written = [text for texts in found.texts for text in texts]
-                    ids = vectors["sample_id"][rows].to_numpy()
-                    frame = pl.DataFrame(
-                        {
-                            "sample_id": np.repeat(ids, config.n_candidates),
-                            "candidate": np.tile(np.arange(config.n_candidates), len(ids)),
-                            "text": written,
-                            "round_trip_cosine": found.cosines.ravel(),
-                            "unknown_words": [decoder.unknown_words(text) for text in written],
-                            "embedding": found.embeddings.reshape(-1, dimension),
-                        }
-                    )
-                    return conform(frame, decoded_schema(dimension))
-
-                return kept.make(vectors.height, size=BATCH, make=batch, progress=done), about
+                        tally=tally,
+                    ),
+                    progress=done,
+                )
+                return found, about
 
         frame, manifest, _ = tables.write_once(
             "decoded_texts",
@@ -154,6 +169,7 @@ def decoded_texts(
             "dagster/uri": f"{tables.root}/{manifest.path}",
             "generator": used.fingerprint,
             "licence": generator.licence,
+            **told(tally),
             "mean_round_trip_cosine": _mean(frame),
             "mean_best_round_trip_cosine": _mean(best),
             "closest_samples": dg.MetadataValue.md(
@@ -165,18 +181,102 @@ def decoded_texts(
             ),
         }
 
-    for_each_partition(context, make)
+    for_each_partition(context, make, each=engine.each)
+
+
+class ToDecode(NamedTuple):
+    """What an engine is handed for n vectors (n, d)."""
+
+    sample_ids: "NDArray[np.str_]"
+    vectors: "NDArray[np.float32]"
+    seeds: list[int]
+    n_candidates: int
+    temperature: float
+
+
+def decode_batch(
+    decoder: "Generator", batch: ToDecode, progress: Callable[[int], None]
+) -> pl.DataFrame:
+    """What an engine does for one batch of vectors."""
+    found = decoder.decode_candidates(
+        batch.vectors,
+        seeds=batch.seeds,
+        n_candidates=batch.n_candidates,
+        temperature=batch.temperature,
+        progress=progress,
+    )
+    written = [text for texts in found.texts for text in texts]
+    dimension = batch.vectors.shape[1]
+    frame = pl.DataFrame(
+        {
+            "sample_id": np.repeat(batch.sample_ids, batch.n_candidates),
+            "candidate": np.tile(np.arange(batch.n_candidates), len(batch.seeds)),
+            "text": written,
+            "round_trip_cosine": found.cosines.ravel(),
+            "unknown_words": [decoder.unknown_words(text) for text in written],
+            "embedding": found.embeddings.reshape(-1, dimension),
+        }
+    )
+    return conform(frame, decoded_schema(dimension))
+
+
+def calibrate_batch(
+    decoder: "Generator",
+    batch: tuple[pl.DataFrame, DecodedTextsConfig],
+    progress: Callable[[int], None],
+) -> pl.DataFrame:
+    """What an engine does for the held-out texts, which are one batch."""
+    texts, config = batch
+    vectors = decoder.encode(texts["text"].to_list())
+    found = decoder.decode_candidates(
+        vectors,
+        seeds=sample_seeds(np.arange(texts.height), seed=0, label="calibration").tolist(),
+        n_candidates=config.n_candidates,
+        temperature=config.temperature,
+        progress=progress,
+    )
+    documents, labels = texts["document_id"].to_list(), texts["label"].to_list()
+    return calibrate_round_trip(found, vectors, documents, labels)
+
+
+def _load(store: StoreResource, generator: GeneratorResource, used: InUse) -> "Generator":
+    return load_in_use(store.open(), generator, used)
+
+
+def _measure(
+    context: dg.AssetExecutionContext,
+    config: DecodedTextsConfig,
+    labelled_texts: Table,
+    used: InUse,
+    progress: Progress,
+    engine: Engine,
+    load: Callable[[], "Generator"],
+    tally: Counter[str],
+) -> pl.DataFrame:
+    texts = calibration_texts(labelled_texts.read(), n=config.calibration_texts)
+    if texts.height < MIN_ROUND_TRIP_ROWS:
+        return CALIBRATION.to_frame()
+    with progress.track(context, "calibrating the filters", texts.height) as done:
+        work = engine.map(
+            used.fingerprint,
+            load,
+            calibrate_batch,
+            [(texts, config)],
+            progress=done,
+            tally=tally,
+            more=True,  # labels of the run that decode alike wait for this one
+        )
+        ((_, frame),) = work
+    return frame
 
 
 def _calibrate(
     context: dg.AssetExecutionContext,
     config: DecodedTextsConfig,
     at: dict[str, str],
-    labelled_texts: Table,
     tables: Store,
-    generator: GeneratorResource,
     used: InUse,
-    progress: Progress,
+    measure: Callable[[], pl.DataFrame],
 ) -> None:
     """The label's row of `calibration`; labels of a run that decode alike share the measuring.
 
@@ -191,30 +291,14 @@ def _calibrate(
         "rule": ROUND_TRIP_RULE,
     }
 
-    def measure() -> tuple[pl.DataFrame, dict[str, JSON]]:
+    def make() -> tuple[pl.DataFrame, dict[str, JSON]]:
         for other in tables.partitions("calibration"):
             manifest = tables.manifest("calibration", other) if other["run"] == at["run"] else None
             if manifest and manifest.metadata.get("made_from") == inputs:
                 return tables.read("calibration", other), {"made_from": inputs}
-        texts = calibration_texts(labelled_texts.read(), n=config.calibration_texts)
-        if texts.height < MIN_ROUND_TRIP_ROWS:
-            return CALIBRATION.to_frame(), {"made_from": inputs}
-        decoder = load_in_use(tables, generator, used)
-        with progress.track(context, "calibrating the filters", texts.height) as done:
-            vectors = decoder.encode(texts["text"].to_list())
-            numbers = np.arange(texts.height)
-            found = decoder.decode_candidates(
-                vectors,
-                seeds=sample_seeds(numbers, seed=0, label="calibration").tolist(),
-                n_candidates=config.n_candidates,
-                temperature=config.temperature,
-                progress=done,
-            )
-        documents, labels = texts["document_id"].to_list(), texts["label"].to_list()
-        frame = calibrate_round_trip(found, vectors, documents, labels)
-        return frame, {"made_from": inputs}
+        return measure(), {"made_from": inputs}
 
-    frame, _, _ = tables.write_once("calibration", at, inputs=inputs, make=measure)
+    frame, _, _ = tables.write_once("calibration", at, inputs=inputs, make=make)
     competence = competence_of(frame)
     if competence is not None and competence < LEAST_COMPETENCE:
         context.log.warning(

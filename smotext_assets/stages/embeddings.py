@@ -1,10 +1,15 @@
 """embeddings: the vectors of each label's texts."""
 
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import dagster as dg
 import numpy as np
 import polars as pl
 
 from smotext_assets.graph import (
+    Engine,
     GeneratorResource,
     Progress,
     StoreResource,
@@ -14,9 +19,13 @@ from smotext_assets.graph import (
     for_each_partition,
     labels,
     of_label,
+    told,
 )
 from smotext_assets.store import Store, frame_sha256
 from smotext_core.schemas import conform, embeddings_schema
+
+if TYPE_CHECKING:
+    from smotext_core.xrag import Generator
 
 BATCH = 1024  # texts embedded before their vectors are kept: what a kill costs
 
@@ -36,6 +45,7 @@ def embeddings(
     generator: GeneratorResource,
     store: StoreResource,
     progress: Progress,
+    engine: Engine,
 ) -> None:
     """One row per text of the label: its vector, float32.
 
@@ -48,6 +58,7 @@ def embeddings(
     def make(label: str) -> dict[str, object]:
         texts = of_label(corpus, label)
         reused = 0
+        tally: Counter[str] = Counter()
 
         def embed() -> tuple[pl.DataFrame, dict[str, str]]:
             nonlocal reused
@@ -63,15 +74,19 @@ def embeddings(
                     inputs={"wanted": frame_sha256(wanted), "encoder": encoder},
                 )
                 with progress.track(context, f"{label}: embedding", len(new)) as done:
-
-                    def batch(rows: slice) -> pl.DataFrame:
-                        vectors = generator.load().encode(
-                            wanted["text"][rows].to_list(), progress=done
-                        )
-                        width = pl.Array(pl.Float32, vectors.shape[1])
-                        return pl.DataFrame({"vector": pl.Series(vectors, dtype=width)})
-
-                    found = kept.make(len(new), size=BATCH, make=batch, progress=done)
+                    found = kept.make(
+                        len(new),
+                        size=BATCH,
+                        make=lambda blocks: engine.map(
+                            generator.fingerprint,
+                            generator.load,
+                            encode_batch,
+                            (wanted["text"][rows].to_list() for rows in blocks),
+                            progress=done,
+                            tally=tally,
+                        ),
+                        progress=done,
+                    )
                 known |= dict(zip(new, found["vector"].to_numpy(), strict=True))
             stacked = np.stack([known[h] for h in texts["content_hash"]])
             frame = texts.select("text_id", "content_hash").with_columns(
@@ -90,9 +105,19 @@ def embeddings(
             "dagster/uri": f"{tables.root}/{manifest.path}",
             "encoder": encoder,
             "embedded_now": frame.height - reused if made else 0,
+            **told(tally),
         }
 
-    for_each_partition(context, make)
+    for_each_partition(context, make, each=engine.each)
+
+
+def encode_batch(
+    generator: "Generator", texts: list[str], progress: Callable[[int], None]
+) -> pl.DataFrame:
+    """What an engine does for one batch of texts."""
+    vectors = generator.encode(texts, progress=progress)
+    width = pl.Array(pl.Float32, vectors.shape[1])
+    return pl.DataFrame({"vector": pl.Series(vectors, dtype=width)})
 
 
 def _known(tables: Store, label: str, encoder: str) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ interrupted. The commit of the partition removes them, and so do `Store.delete` 
 import hashlib
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import polars as pl
 
@@ -32,36 +32,41 @@ class Batches:
         rows: int,
         *,
         size: int,
-        make: Callable[[slice], pl.DataFrame],
+        make: Callable[[Sequence[slice]], Iterable[tuple[int, pl.DataFrame]]],
         progress: Callable[[int], None],
     ) -> pl.DataFrame:
-        """The frames that `make` returns for `size` rows at a time, one below the other.
+        """The frames that `make` yields for `size` rows at a time, one below the other.
 
         Finished ones are read back; of one batch alone nothing is kept, for its partition is next.
 
         Args:
             rows: of the input, at least 1.
-            make: deterministic; a frame of any height for some rows of the input.
+            make: deterministic; for blocks of rows, a frame of any height for each with the
+                block's place among them, in any order: each is kept as it comes.
             progress: called with the rows of each batch that is read back.
 
         Raises:
             OSError: a batch could not be kept or read.
         """
         kept = self._kept() if rows > size else {}
-        frames = []
+        frames: dict[int, pl.DataFrame] = {}
+        missing = []
         for start in range(0, rows, size):
             block = slice(start, min(start + size, rows))
             frame = self._read(kept[start]) if start in kept else None
             if frame is None:
-                frame = make(block)
-                if rows > size:
-                    data = parquet_bytes(frame)
-                    digest = hashlib.sha256(data).hexdigest()[:16]
-                    self._files.put(f"{self._prefix}{start:09d}-{digest}.parquet", data)
+                missing.append(block)
             else:
+                frames[start] = frame
                 progress(block.stop - block.start)
-            frames.append(frame)
-        return pl.concat(frames, rechunk=True)
+        for place, frame in make(missing) if missing else ():
+            start = missing[place].start
+            if rows > size:
+                data = parquet_bytes(frame)
+                digest = hashlib.sha256(data).hexdigest()[:16]
+                self._files.put(f"{self._prefix}{start:09d}-{digest}.parquet", data)
+            frames[start] = frame
+        return pl.concat([frames[start] for start in range(0, rows, size)], rechunk=True)
 
     def _kept(self) -> dict[int, str]:
         """Names of finished batches by their first row."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from smotext_assets.cli import command as cli
 from smotext_assets.definitions import definitions
+from smotext_assets.graph.engine import Engine
 from smotext_assets.graph.partitions import labels, runs
 from smotext_assets.graph.resources import (
     Corpus,
@@ -108,6 +109,7 @@ class Home:
         self.root = store or str(folder / "store")
         self.warehouse = folder / "warehouse.duckdb"
         self.instance = dg.DagsterInstance.ephemeral()
+        self.engine = Engine()
 
     @property
     def store(self) -> Store:
@@ -135,6 +137,7 @@ class Home:
             "warehouse": warehouse,
             "exports": Exports(to=str(self.folder / "exports")),
             "progress": Progress(),
+            "engine": self.engine,
         }
 
     def materialize(

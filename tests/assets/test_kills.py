@@ -1,6 +1,7 @@
 """SIGKILL in the middle of a run of thousands of rows: no row lost or doubled, little redone."""
 
 import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,10 +86,13 @@ def test_batches_of_other_inputs_or_damaged_do_not_count(store: Store) -> None:
             raise RuntimeError("killed")
         return pl.DataFrame({"row": range(rows.start, rows.stop)})
 
+    def each(blocks: Sequence[slice]) -> Iterator[tuple[int, pl.DataFrame]]:
+        return ((place, batch(rows)) for place, rows in enumerate(blocks))
+
     def make(inputs: str) -> pl.DataFrame:
         made.clear()
         kept = store.batches("t", partition, inputs={"of": inputs})
-        return kept.make(5, size=2, make=batch, progress=lambda rows: None)
+        return kept.make(5, size=2, make=each, progress=lambda rows: None)
 
     with pytest.raises(RuntimeError, match="killed"):
         make("a")
@@ -111,7 +115,7 @@ def test_batches_of_a_partition_that_is_never_finished_are_purged(store: Store) 
         kept.make(
             2,
             size=1,
-            make=lambda rows: pl.DataFrame({"text": ["of someone"]}),
+            make=lambda blocks: enumerate([pl.DataFrame({"text": ["of someone"]})] * 2),
             progress=lambda rows: None,
         )
         assert len([name for name in store._files.list("t/") if "/batch-" in name]) == 2

@@ -40,9 +40,14 @@ def test_rerun_labels_in_another_order_give_the_same_bytes(
     assert {p["label"] for p in home.store.partitions("synthetic_table")} == {"medicine"}
     assert home.main("run", str(corpus), "--run", "r1", "--labels", "cooking,astronomy") == 0
     assert home.files(without=["runs"]) == finished.files(without=["runs"])
+    # of partitions taken in later the rows stand below, until the warehouse is made anew
     here, there = home.tables(), finished.tables()
     del here["runs"], there["runs"]
-    assert here == there
+    assert {name: sorted(rows, key=repr) for name, rows in here.items()} == {
+        name: sorted(rows, key=repr) for name, rows in there.items()
+    }
+    assert home.main("warehouse", "--rebuild") == 0
+    assert home.tables() | {"runs": []} == there | {"runs": []}
 
 
 def test_rerun_new_text_redoes_its_label_alone(finished: Home, tmp_path: Path) -> None:

@@ -129,7 +129,9 @@ def tables(bucket: str) -> None:
     assert store.partitions("t") == [key]
     batches = store.batches("t", key, inputs={"a": 2})
     for _ in range(2):  # kept, then read back
-        made = batches.make(2, size=1, make=lambda rows: frame, progress=lambda rows: None)
+        made = batches.make(
+            2, size=1, make=lambda blocks: [(0, frame), (1, frame)], progress=lambda rows: None
+        )
         assert made.height == 2
     store.delete("t", key)
     store.stream_once("t", key, inputs={"b": 1}, make=lambda: ([frame], {}))

@@ -34,6 +34,7 @@ PASS_ALL = {
     "near_duplicate_cosine": 2.0,
     "min_words": 0,
     "check_label": False,
+    "relevance": 1.0,
 }
 
 
@@ -97,7 +98,9 @@ def test_graph_makes_the_numbers_of_the_sampler(home: Home, corpus: Path) -> Non
     assert result.success
     store, partition = home.store, {"label": "medicine", "run": "r1"}
     train = store.read("labelled_texts").filter(pl.col("split") == "train").sort("text_id")
-    smotext = SMOTExT(generator=FakeGenerator(), random_state=options.pop("seed"), **options)  # type: ignore[arg-type]
+    smotext = SMOTExT(
+        generator=FakeGenerator(), filters=None, random_state=options.pop("seed"), **options
+    )  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match="no text is in danger|only"):
         smotext.fit_resample(train["text"], train["label"])
     ours = smotext.lineage_.filter(pl.col("label") == "medicine")
@@ -134,7 +137,7 @@ def test_graph_label_with_another_slug_has_the_numbers_of_the_sampler(
     names = BY_LABEL_AND_RUN[:-2]
     assert make(home, corpus, *names, key=key, class_pairs={"oversample": 1.0}).success
     train = texts.filter(pl.col("split") == "train").sort("text_id")
-    smotext = SMOTExT(generator=FakeGenerator())
+    smotext = SMOTExT(generator=FakeGenerator(), filters=None)
     smotext.fit_resample(train["text"], train["label"])
     ours = smotext.lineage_.filter(pl.col("label") == "Chest pain!")
     first = home.store.read("decoded_texts", {"label": slug, "run": "r1"}).filter(

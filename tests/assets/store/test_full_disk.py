@@ -41,7 +41,10 @@ def test_full_disk_keeps_the_old_partition_and_room_is_all_it_takes(small_disk: 
             store.write("t", frames, RARE)
     with pytest.raises(OSError, match="No space left on device"):
         store.batches("t", RARE, inputs={}).make(
-            2, size=1, make=lambda rows: BIG, progress=lambda rows: None
+            2,
+            size=1,
+            make=lambda blocks: ((n, BIG) for n in range(len(blocks))),
+            progress=lambda rows: None,
         )
     assert store.manifest("t", RARE) == old
     assert store.read("t", RARE).equals(OLD)

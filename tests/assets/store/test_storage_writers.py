@@ -97,7 +97,7 @@ def test_sweep_in_a_bucket_copies_no_batch_and_minds_no_file_that_is_gone(
         return copy(name, to)
 
     kept = s3_store.batches("t", RARE, inputs={})
-    kept.make(3, size=1, make=lambda rows: ONE, progress=lambda rows: None)
+    kept.make(3, size=1, make=lambda blocks: enumerate([ONE] * 3), progress=lambda rows: None)
     old = s3_store.write("t", ONE, RARE)
     monkeypatch.setattr(s3_store._files, "_copy", noted)
     new = s3_store.write("t", TWO, RARE)
