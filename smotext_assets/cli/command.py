@@ -10,6 +10,7 @@ from rich.console import Console
 
 from smotext_assets.cli.audit import add_audit, audit_command
 from smotext_assets.cli.card import add_card, card_command
+from smotext_assets.cli.check import add_check, check_command
 from smotext_assets.cli.evaluate import add_evaluate, evaluate_command
 from smotext_assets.cli.export import add_export, export_command
 from smotext_assets.cli.forget import add_forget, forget_command
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="smotext", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    add_check(commands.add_parser("check", help="what a corpus holds, and what a run would make"))
     add_run(commands.add_parser("run", help="corpus in, new rows of the rare classes out"))
     commands.add_parser("status", help="what the store holds, run by run")
     add_forget(commands.add_parser("forget", help="remove texts and all that descends from them"))
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = resources()
             print_runs(found["store"].open(), Console(), generator=found["generator"])
             return 0
+        if given.command == "check":
+            return check_command(given, found=resources(), console=Console())
         if given.command == "forget":
             found = resources()
             return forget_command(

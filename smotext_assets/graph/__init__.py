@@ -35,9 +35,11 @@ from smotext_assets.graph.resources import (
     GeneratorResource,
     Progress,
     StoreResource,
+    Warehouse,
+)
+from smotext_assets.graph.table_io import (
     Table,
     TableIOManager,
-    Warehouse,
     column_schema,
     with_candidate_vectors,
     with_vectors,

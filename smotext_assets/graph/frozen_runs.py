@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from smotext_assets.graph.generator_in_use import generator_in_use
-from smotext_assets.graph.resources import GeneratorResource, Table
+from smotext_assets.graph.resources import GeneratorResource
+from smotext_assets.graph.table_io import Table
 from smotext_assets.store import Store
 from smotext_core.mixing import check_options, sampling_targets
 from smotext_core.schemas import RUNS, conform

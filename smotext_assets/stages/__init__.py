@@ -3,6 +3,7 @@
 Stages do not import each other's assets: lineage is the names of their parameters.
 """
 
+from smotext_assets.stages.corpus import LabelledTextsConfig
 from smotext_assets.stages.decoding import DecodedTextsConfig
 from smotext_assets.stages.export import FORMATS
 from smotext_assets.stages.generator import GeneratorConfig
@@ -10,6 +11,7 @@ from smotext_assets.stages.inbox import inbox_files, is_inbox
 from smotext_assets.stages.publication import SyntheticTableConfig, holds_where_it_hurts
 from smotext_assets.stages.recorded_options import Options, options_of_labels
 from smotext_assets.stages.reviews import reviews_of
+from smotext_assets.stages.source import read_source
 from smotext_assets.stages.staleness import stale_rows
 from smotext_assets.stages.synthetic import SyntheticTextsConfig
 
@@ -17,6 +19,7 @@ __all__ = [
     "FORMATS",
     "DecodedTextsConfig",
     "GeneratorConfig",
+    "LabelledTextsConfig",
     "Options",
     "SyntheticTableConfig",
     "SyntheticTextsConfig",
@@ -24,6 +27,7 @@ __all__ = [
     "inbox_files",
     "is_inbox",
     "options_of_labels",
+    "read_source",
     "reviews_of",
     "stale_rows",
 ]

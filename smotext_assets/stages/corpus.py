@@ -5,11 +5,11 @@ import polars as pl
 from pydantic import Field
 
 from smotext_assets.graph import Corpus, StoreResource, Table, column_lineage, column_schema, labels
-from smotext_assets.stages.inbox import is_inbox, read_inbox
+from smotext_assets.stages.source import read_source
 from smotext_assets.store import without_forgotten
 from smotext_core.card import markdown_table
 from smotext_core.schemas import LABELLED_TEXTS, RAW_CORPUS
-from smotext_core.texts import label_texts, read_corpus
+from smotext_core.texts import label_texts
 
 
 class RawCorpusConfig(dg.Config):
@@ -38,15 +38,8 @@ def raw_corpus(
     Of a folder or a prefix all files are the corpus, in the order of their names. Texts that were
     forgotten stay away.
     """
-    options, read_as = corpus.reading, list[str]()
-    if is_inbox(corpus.source):
-        frame, rejected = read_inbox(
-            corpus.source, store, files=config.files, tell=read_as.append, **options
-        )
-    else:
-        frame, rejected = read_corpus(
-            corpus.source, open_bytes=store.open_bytes, tell=read_as.append, **options
-        )
+    read_as: list[str] = []
+    frame, rejected = read_source(corpus, store, files=config.files, tell=read_as.append)
     for line in read_as:
         context.log.info(line)
     tables = store.open()

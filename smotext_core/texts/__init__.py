@@ -6,6 +6,7 @@ No vectors and no models: what needs an embedding belongs to `neighbors` or late
 from smotext_core.texts.containers import checked_groups, checked_labels, checked_texts, resampled
 from smotext_core.texts.corpora import read_corpus, strip_newsgroup
 from smotext_core.texts.diversity import MAX_TEXTS, Alike, diversity
+from smotext_core.texts.languages import languages
 from smotext_core.texts.overlap import (
     add_to_index,
     copied_words,
@@ -36,6 +37,7 @@ __all__ = [
     "is_near",
     "is_prose",
     "label_texts",
+    "languages",
     "near_duplicates",
     "passages",
     "read_corpus",

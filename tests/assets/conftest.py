@@ -24,9 +24,9 @@ from smotext_assets.graph.resources import (
     GeneratorResource,
     Progress,
     StoreResource,
-    TableIOManager,
     Warehouse,
 )
+from smotext_assets.graph.table_io import TableIOManager
 from smotext_assets.store.tables import Store
 from smotext_core.xrag.search import Candidates
 from tests.conftest import S3_BUCKET

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from smotext_assets.graph.partitions import labels, range_tags, runs
-from smotext_assets.graph.resources import Table, with_vectors
+from smotext_assets.graph.table_io import Table, with_vectors
 from smotext_assets.store.tables import MissingPartition, Store
 from smotext_core.schemas import conform, embeddings_schema
 from tests.assets.conftest import (

@@ -17,7 +17,8 @@ from dagster._core.loader import LoadingContextForTest
 from smotext_assets.automation import schedules as automation
 from smotext_assets.definitions import definitions, resources
 from smotext_assets.graph.partitions import BY_RUN, labels, range_tags, runs
-from smotext_assets.graph.resources import Corpus, StoreResource, TableIOManager, Warehouse
+from smotext_assets.graph.resources import Corpus, StoreResource, Warehouse
+from smotext_assets.graph.table_io import TableIOManager
 from tests.assets.automation.test_day import LOCATION, Day
 from tests.assets.conftest import (
     BY_LABEL_AND_RUN,

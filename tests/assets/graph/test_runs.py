@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from smotext_assets.graph.frozen_runs import DEFAULTS, frozen_run, run_config
-from smotext_assets.graph.resources import Table
+from smotext_assets.graph.table_io import Table
 from smotext_assets.store.tables import Store
 from smotext_core.schemas import LABELLED_TEXTS, conform
 from tests.assets.conftest import FakeGeneratorResource

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from smotext_assets.graph.partitions import runs
-from smotext_assets.graph.resources import Table
+from smotext_assets.graph.table_io import Table
 from smotext_core.schemas import (
     EVALUATION,
     GATES,

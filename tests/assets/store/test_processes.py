@@ -27,7 +27,8 @@ _RUN = """
 import os, sys, time
 from pathlib import Path
 import dagster as dg
-from smotext_assets.graph.resources import StoreResource, TableIOManager, Warehouse
+from smotext_assets.graph.resources import StoreResource, Warehouse
+from smotext_assets.graph.table_io import TableIOManager
 
 folder, forks = sys.argv[1], sys.argv[2:]
 

@@ -7,7 +7,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from smotext_assets.graph.resources import StoreResource, Table, TableIOManager, Warehouse
+from smotext_assets.graph.resources import StoreResource, Warehouse
+from smotext_assets.graph.table_io import Table, TableIOManager
 from smotext_assets.store.tables import Store
 from tests.frames import ONE
 

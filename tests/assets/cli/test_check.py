@@ -1,0 +1,83 @@
+"""`smotext check`: what a corpus holds, told before a model is loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.assets.conftest import Home, corpus_rows, write_corpus
+
+
+def told(home: Home, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    status = home.main("check", *arguments)
+    return status, " ".join(capfd.readouterr().out.split())
+
+
+def test_check_says_what_a_run_will_make_and_makes_nothing(
+    home: Home, corpus: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, said = told(home, capfd, str(corpus))
+    assert status == 0
+    assert "text in 'text', label in 'label'" in said
+    assert "0 refused" in said
+    assert "languages: en 100%" in said
+    assert not (home.folder / "store").exists()
+
+    assert home.main("run", str(corpus), "--run", "r1") == 0
+    wanted = home.query("SELECT sum(n) FROM (SELECT count(*) n FROM synthetic_texts)")[0][0]
+    assert f"{wanted} new rows" in said
+
+
+def test_check_of_a_european_export_counts_its_rows_by_label_and_reason(
+    home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f'{n};"Größe: {text}";{label}' for n, (text, label) in enumerate(corpus_rows())]
+    path = tmp_path / "Tickets 2026.csv"
+    lines = ["Nr; Text ; Label ", *rows, f'{len(rows)};"";medicine', rows[0]]
+    path.write_bytes("\r\n".join(lines).encode("cp1252"))
+    status, said = told(home, capfd, str(path))
+    assert status == 0
+    assert "CSV with semicolons, cp1252; text in ' Text ', label in ' Label '" in said
+    assert f"{len(rows) + 2} rows: {len(rows) + 1} read, 1 refused" in said
+    assert "duplicate of another text" in said
+    n_medicine = sum(label == "medicine" for _, label in corpus_rows())
+    assert f"medicine │ medicine │ {n_medicine} " in said
+
+
+def test_check_says_that_the_generator_writes_another_language(
+    home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    german = "Die Rechnung vom letzten Monat ist noch nicht bezahlt und die Mahnung kam heute {}."
+    french = "Le colis que nous attendons depuis une semaine est arrivé ce matin tout cassé {}."
+    rows = [(german.format(n), "billing") for n in range(30)]
+    path = write_corpus(
+        tmp_path / "t.csv", [*rows, *((french.format(n), "post") for n in range(9))]
+    )
+    status, said = told(home, capfd, str(path))
+    assert status == 0
+    assert "languages: de 7" in said
+    assert "billing │ billing │ 30 " in said
+    assert "│ fr │" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", b"body,kind\nsome text,a\n", "a run would fail: "),
+        ("a.parquet", b"PAR1" + b"\x00" * 20, "without its end: it was cut off"),
+        ("a.csv", b"text,label\n", "a run would fail: "),
+        ("one.csv", b"text,label\nonly one text of one label here,a\n", "a run would fail: "),
+    ],
+)
+def test_check_fails_where_a_run_would(
+    home: Home,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes,
+    reason: str,
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    status, said = told(home, capfd, str(path))
+    assert status == 1
+    assert reason in said
