@@ -12,6 +12,7 @@ import errno
 import glob
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -141,7 +142,8 @@ class WarehouseFile:
 def build(path: Path, fill: Callable[[WarehouseFile], bool], *, on_copy: bool) -> dict[str, int]:
     """Swap in what `fill` makes of an empty file, or of a copy of `path`; rows a table.
 
-    Nothing is swapped where `fill` says that nothing changed. Only one may build at a time.
+    Nothing is swapped where `fill` says that nothing changed. Only one may build at a time. A first
+    file is for its owner alone; later ones are for whom the file there is.
 
     Raises:
         duckdb.Error: DuckDB cannot read the file or write its own; the old one stays.
@@ -151,14 +153,17 @@ def build(path: Path, fill: Callable[[WarehouseFile], bool], *, on_copy: bool) -
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
         if on_copy:
             with explained(path):
+                os.close(os.open(building, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
                 shutil.copyfile(path, building)
         with duckdb.connect(
             building,
             # what is spilled would outlive a kill
             config={"memory_limit": _MEMORY, "threads": _THREADS, "temp_directory": ""},
         ) as connection:
+            building.chmod(mode)  # before there is a text in it
             connection.begin()  # one commit, one sync to disk
             file = WarehouseFile(connection)
             changed = fill(file)

@@ -1,6 +1,7 @@
 """A refresh in a copy gives what a rebuild gives; what cannot be followed is made anew."""
 
 import random
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,3 +168,16 @@ def test_large_partition_is_taken_in_in_pieces(
     assert refresh_warehouse(local_store, path)["lineage"] == 140_000
     assert max(heights) < 70_000
     assert [row for (row,) in ask(path, "SELECT text FROM synthetic_texts")] == texts
+
+
+def test_warehouse_is_for_its_owner_until_somebody_shares_it(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    store.write("synthetic_table", synthetic("r1", "rare", ["one"]), RARE)
+    refresh_warehouse(store, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    for text, rebuild in (("two", False), ("three", True)):
+        store.write("synthetic_table", synthetic("r1", "rare", [text]), RARE)
+        refresh_warehouse(store, path, rebuild=rebuild)
+        assert ask(path, "SELECT text FROM synthetic_texts") == [(text,)]
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640  # and stays so
