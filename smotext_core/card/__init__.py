@@ -22,7 +22,7 @@ from smotext_core.card.drawing import (
     title_axes,
 )
 from smotext_core.card.evidence import verdict_lines
-from smotext_core.card.markdown_tables import markdown_table, sample_table
+from smotext_core.card.markdown_tables import markdown_table
 
 __all__ = [
     "BLUE",
@@ -46,7 +46,6 @@ __all__ = [
     "plain_label",
     "png_bytes",
     "principal_plane",
-    "sample_table",
     "size_category",
     "style_axes",
     "title_axes",

@@ -34,25 +34,6 @@ def markdown_table(
     return f"{lines}\n\n… and {left:,} more rows" if left else lines
 
 
-def sample_table(
-    synthetic: pl.DataFrame,
-    labelled: pl.DataFrame,
-    *,
-    max_rows: int = 5,
-    max_characters: int = 300,
-) -> str:
-    """Synthetic texts beside the texts they lie between, as a Markdown table.
-
-    λ is how far the point lies from the base: 0 is the base itself, 1 the other parent.
-    """
-    rows = []
-    for label, text, _, parents in samples(synthetic.head(max_rows), labelled):
-        others = " + ".join(parent for _, parent in parents[1:]) or "–"
-        rows.append((label, text, parents[0][1], others, f"{1 - parents[0][0]:.2f}"))
-    names = ("label", "synthetic text", "base", "neighbour", "λ")
-    return markdown_rows(names, rows, max_characters=max_characters)
-
-
 def samples(
     synthetic: pl.DataFrame, labelled: pl.DataFrame
 ) -> list[tuple[str, str, float, list[tuple[float, str]]]]:

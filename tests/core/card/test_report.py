@@ -16,7 +16,7 @@ from smotext_core.card.blocks import markdown_text
 from smotext_core.card.card import dataset_card
 from smotext_core.card.class_map import class_map
 from smotext_core.card.evidence_charts import _place, efficacy_chart, funnel, leakage_chart
-from smotext_core.card.markdown_tables import markdown_table, sample_table
+from smotext_core.card.markdown_tables import markdown_table, samples
 from smotext_core.efficacy import WITH_ROWS
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT
 from smotext_core.texts.diversity import diversity
@@ -207,7 +207,7 @@ def test_markdown_table_golden():
         markdown_table(frame, columns=["z"])
 
 
-def test_sample_table_sets_parents_beside_the_text():
+def test_samples_come_with_the_texts_of_their_parents():
     labelled = pl.DataFrame({"text_id": ["a", "b"], "text": ["base text", "other | text"]})
     synthetic = pl.DataFrame(
         {
@@ -218,12 +218,12 @@ def test_sample_table_sets_parents_beside_the_text():
             "weights": [[0.7, 0.3], [1.0], [0.5, 0.5]],
         }
     )
-    lines = sample_table(synthetic, labelled).splitlines()
-    assert lines[0] == "| label | synthetic text | base | neighbour | λ |"
-    assert lines[2] == "| x | mixed | base text | other &#124; text | 0.30 |"
-    assert lines[3] == "| x | alone | base text | – | 0.00 |"
-    assert "(no longer in the corpus)" in lines[4]
-    assert len(sample_table(synthetic, labelled, max_rows=1).splitlines()) == 3
+    gone = "(no longer in the corpus)"
+    assert samples(synthetic, labelled) == [
+        ("x", "mixed", 0.5, [(0.7, "base text"), (0.3, "other | text")]),
+        ("x", "alone", 0.6, [(1.0, "base text")]),
+        ("x", "orphan", 0.7, [(0.5, "base text"), (0.5, gone)]),
+    ]
 
 
 def test_dataset_card_shows_hostile_text_as_text():
