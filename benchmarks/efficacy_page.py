@@ -13,7 +13,7 @@ from smotext_core.card import (
     BLUE,
     GREY,
     INK,
-    SOFT,
+    ORANGE,
     markdown_rows,
     name_rows,
     new_figure,
@@ -25,7 +25,12 @@ from smotext_core.efficacy import CHEAP, WITH_ROWS
 CEILING = "nearest_unlabelled"  # real text where a perfect decoder would write
 LEAST_CEILING = 0.01  # a share of less is noise
 KEYS = ("study", "corpus", "setting", "head")
-SHOWN = {"smotext": BLUE, CEILING: SOFT, "class_weight": GREY, "word_edits": INK}
+SHOWN = {
+    "smotext": BLUE,
+    "smotext_class_weight": ORANGE,
+    "class_weight": GREY,
+    CEILING: INK,
+}
 HEADS = {"embedding": "the encoder's vectors", "tfidf": "TF-IDF"}
 NAMES = {"243d85834b8ebce8": "mini, "}  # of older figures; every other is small
 TITLES = {
