@@ -99,8 +99,8 @@ def resources() -> dict[str, Any]:
         ),
         "warehouse": warehouse,
         "exports": Exports(
-            to=os.environ.get("SMOTEXT_EXPORTS", os.path.join(home, "exports")),
-            follows="SMOTEXT_EXPORTS" in os.environ,
+            to=os.environ.get("SMOTEXT_EXPORTS") or os.path.join(home, "exports"),
+            follows=bool(os.environ.get("SMOTEXT_EXPORTS")),
         ),
         "progress": Progress(),
         "engine": Engine(

@@ -18,18 +18,26 @@ SOON_S = 60  # a process that was told to end may take so long on a busy machine
 
 
 class Leftovers:
-    """Look at `found` when everything has been put away; `folder` is where tempfile writes."""
+    """Look at `found` when everything has been put away; `folder` is where tempfile writes.
+
+    What was there before is nobody's leftover.
+    """
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="smotext-tests-"))
         self.folder.chmod(0o755)  # Postgres does not run as root, and has its home here
         self.name = uuid.uuid4().hex
         self._listened = set(self._listening())
+        self._there = {process.pid for process in psutil.Process().children()}
 
     def _ours(self) -> list[psutil.Process]:
         """Children, and who was begun by them and lives on without them."""
         own = psutil.Process()
-        found = {process.pid: process for process in own.children(recursive=True)}
+        begun = [child for child in own.children() if child.pid not in self._there]
+        found = {child.pid: child for child in begun}
+        for child in begun:
+            with suppress(psutil.Error):
+                found |= {below.pid: below for below in child.children(recursive=True)}
         for process in psutil.process_iter():
             try:
                 if process != own and process.environ().get(MARK) == self.name:

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import sqlalchemy as sa
 
+from smotext_assets.graph.partitions import labels, runs
 from tests.assets.conftest import Home, corpus_rows, write_corpus
 from tests.assets.forgetting.test_forget import SECRET
 from tests.assets.forgetting.test_record import as_an_older_version, failing_run
@@ -47,3 +48,7 @@ def test_forget_redacts_the_record_in_postgres(postgres: dict[str, str], tmp_pat
         assert rows_with(url, "zanzibar") == set()
         for run in instance.get_runs():  # Dagster can read its record
             assert instance.all_logs(run.run_id)
+        for definition in (labels, runs):  # the server is others' too
+            name = str(definition.name)
+            for key in instance.get_dynamic_partitions(name):
+                instance.delete_dynamic_partition(name, key)

@@ -139,11 +139,14 @@ def tables(bucket: str) -> None:
     store.write_bytes("cards/a.html", b"<p>")
     assert store.read_bytes("cards/a.html") == b"<p>"
     store.delete_bytes("cards")
+    store.write_bytes("exports/a.csv", b"a")
+    store.delete_file("exports/a.csv")
+    assert [keys for keys, _ in store.contents("t")] == [key]
     public = {name for name in vars(Store) if not name.startswith("_")}
     assert public == {  # a new one belongs in the lines above
         *("write", "write_once", "stream_once", "manifest", "read", "read_all", "read_frames"),
         *("partitions", "delete", "write_bytes", "read_bytes", "delete_bytes", "purge"),
-        "batches",
+        *("batches", "contents", "delete_file"),
     }
 
 
