@@ -6,6 +6,8 @@ Rows stream; a faulty row fails alone, and a field that is too long is skipped, 
 from __future__ import annotations
 
 import csv
+import re
+import tempfile
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -83,7 +85,7 @@ class _Lines:
     """The lines of a text, no longer than a limit, of which some can be given back."""
 
     def __init__(self, text: TextIO, limit: int) -> None:
-        self.text, self.limit = text, limit
+        self.texts, self.limit = deque([text]), limit
         self.queue: deque[str] = deque()
         self.of_row: list[str] = []  # handed out since the last whole row
 
@@ -91,7 +93,7 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self.queue.popleft() if self.queue else self.text.readline(self.limit)
+        line = self._read(self.limit)
         if not line:
             raise StopIteration
         self.of_row.append(line)
@@ -103,7 +105,7 @@ class _Lines:
     def sample(self) -> list[str]:
         """The first lines, which are handed out again."""
         size = 0
-        while size < _SAMPLE and (line := self.text.readline(self.limit)):
+        while size < _SAMPLE and (line := self.texts[0].readline(self.limit)):
             self.queue.append(line if self.queue else line.removeprefix("\ufeff"))
             size += len(line)
         return list(self.queue)
@@ -114,11 +116,42 @@ class _Lines:
     def skip(self, quotes: int, *, at_end: bool = True) -> None:
         """Read to the end of a line at which no quote is open."""
         while quotes % 2 or not at_end:
-            part = self.queue.popleft() if self.queue else self.text.readline(_CHUNK)
+            part = self._read(_CHUNK)
             if not part:
                 return
             quotes += part.count('"')
             at_end = part[-1] in "\r\n"
+
+    def quote_closes(self, delimiter: str) -> bool:
+        """Whether the next quote that is not doubled stands where one ends a field.
+
+        What is read to find it goes to disk, not into memory, and is handed out again.
+        """
+        ahead = tempfile.TemporaryFile(  # noqa: SIM115  # it is read on after this call
+            "w+", encoding="utf-8", errors="surrogatepass", newline=""
+        )
+        closes: bool | None = None
+        while part := self._read(_CHUNK):
+            while part[-1] == '"' and (more := self._read(1)):
+                part += more  # a doubled quote is not looked at by halves
+            ahead.write(part)
+            if closes is None:
+                closes = _closes(part, delimiter)
+            if closes is not None and part[-1] in "\r\n":
+                break
+        ahead.writelines(self.queue)  # what was given back comes before what follows in the file
+        self.queue.clear()
+        ahead.seek(0)
+        self.texts.appendleft(ahead)
+        return bool(closes)
+
+    def _read(self, size: int) -> str:
+        """A line, or the next `size` characters of it; of what was given back, a whole line."""
+        if self.queue:
+            return self.queue.popleft()
+        while not (part := self.texts[0].readline(size)) and len(self.texts) > 1:
+            self.texts.popleft().close()
+        return part
 
     def give_back(self, lines: Sequence[str]) -> None:
         self.queue.extendleft(reversed(lines))
@@ -153,7 +186,10 @@ def _rows(lines: _Lines, delimiter: str, quoted: bool) -> Iterator[list[str] | t
             except csv.Error as error:
                 fault = f"malformed CSV: {error}"
                 first, *others = lines.of_row
-                if "limit" in str(error) and not _are_rows(others, delimiter, width):
+                too_long = "limit" in str(error)
+                if too_long and (
+                    lines.quote_closes(delimiter) or not _are_rows(others, delimiter, width)
+                ):
                     fault = f"text too long: a field of more than {lines.limit} characters"
                     lines.skip("".join(lines.of_row).count('"'))
                 else:
@@ -166,6 +202,14 @@ def _rows(lines: _Lines, delimiter: str, quoted: bool) -> Iterator[list[str] | t
 def _are_rows(lines: Sequence[str], delimiter: str, width: int) -> bool:
     """Whether lines after an open quote are rows themselves, so that the quote is a fault."""
     return 2 * sum(line.count(delimiter) == width - 1 for line in lines) > len(lines)
+
+
+def _closes(part: str, delimiter: str) -> bool | None:
+    """Of the first quote that is not doubled: whether a field ends with it; None: there is none."""
+    for run in re.finditer('"+', part):
+        if len(run[0]) % 2:
+            return part[run.end() : run.end() + 1] in ("", delimiter, "\r", "\n")
+    return None
 
 
 def _stated(line: str) -> str | None:

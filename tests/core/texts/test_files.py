@@ -212,3 +212,30 @@ def test_read_corpus_names_a_truncated_parquet_and_what_to_do(tmp_path: Path) ->
     for data in (b"PAR1PAR1", whole[:60] + b"PAR1", whole[:4] + bytes(50) + whole[54:]):
         with pytest.raises(ValueError, match=r"c\.parquet .*: copy or export it again"):
             read(tmp_path, "c.parquet", data)
+
+
+@pytest.mark.parametrize("inner", ["a word, another\n", "no comma\n", 'it said ""so"", twice\n'])
+def test_a_field_that_is_too_long_is_one_row_whatever_its_lines_hold(
+    tmp_path: Path, inner: str
+) -> None:
+    path = tmp_path / "c.csv"
+    field = inner * 9000  # far more than is held of a row
+    path.write_text(f'text,label\nfirst,a\n"{field}",a\nlast,b\n"quoted, too",b\n')
+    raw, rejected = read_corpus(path, max_characters=10)
+    assert raw["text"].to_list() == ["first", "last"]
+    assert rejected["row"].to_list() == [1, 3]
+    assert rejected["reason"][0].startswith("text too long: a field of more than")
+    assert rejected["reason"][1].startswith("text too long: 11 characters")
+
+
+@pytest.mark.parametrize("later", ["", '"quoted, too",b\n'])
+def test_a_stray_quote_costs_its_own_row_alone_however_many_follow(
+    tmp_path: Path, later: str
+) -> None:
+    path = tmp_path / "c.csv"
+    rows = "".join(f"text {n},a\n" for n in range(30_000))
+    path.write_text(f'text,label\n"stray,a\n{rows}{later}last,b\n')
+    raw, rejected = read_corpus(path, max_characters=1000)
+    expected = [f"text {n}" for n in range(30_000)] + ["quoted, too"] * bool(later) + ["last"]
+    assert raw["text"].to_list() == expected
+    assert rejected["row"].to_list() == [0]
