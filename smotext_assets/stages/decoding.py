@@ -50,7 +50,7 @@ class DecodedTextsConfig(dg.Config):
     """How vectors are decoded."""
 
     n_candidates: int = Field(
-        default=6, ge=1, description="Texts decoded per vector; the filters keep the closest."
+        default=6, ge=1, description="Texts decoded per vector; the filters keep one at most."
     )
     temperature: float = Field(default=0.5, gt=0, description="Of the sampled candidates.")
     calibration_texts: int = Field(
