@@ -63,6 +63,8 @@ class Worker:
 class _Actor:
     number: int
     handle: Any
+    started: Any = None  # what it answers of its software; None once it was compared
+    since: float = 0.0
     tasks: list["_Task"] = field(default_factory=list)  # in the order in which it takes them
 
 
@@ -111,8 +113,9 @@ class Pool:
             self._new = ray.remote(
                 num_cpus=num_cpus, num_gpus=num_gpus, scheduling_strategy="SPREAD"
             )(Worker)
-            self._actors = [_Actor(number, self._new.remote()) for number in range(self.workers)]
-            self._compare()
+            self._actors = [self._start(_Actor(number, None)) for number in range(self.workers)]
+            for actor in self._actors:
+                self._compare(actor)
         except BaseException:
             self._shut_down()
             raise
@@ -160,18 +163,47 @@ class Pool:
             )
         return asked or most
 
-    def _compare(self) -> None:
+    def _start(self, actor: _Actor) -> _Actor:
+        """A process for `actor`; where the cluster has no room for it now, it starts later."""
+        actor.handle = self._new.remote()
+        actor.started, actor.since = actor.handle.software.remote(), time.monotonic()
+        return actor
+
+    def _compare(self, actor: _Actor) -> None:
         """Raises: ValueError: a worker has other software than this process, or does not start."""
-        for actor in self._actors:
+        try:
+            found = self._ray.get(actor.started, timeout=START_S)
+        except self._ray.exceptions.RayError as error:
+            raise ValueError(f"worker {actor.number} did not start: {error}") from error
+        if found != software():
+            raise ValueError(
+                f"worker {actor.number} runs {found}, this process {software()}: their bytes "
+                "may differ; start the Ray cluster from the same image"
+            )
+        actor.started = None
+
+    def _admit(self) -> None:
+        """Compare the workers that have started again since one died.
+
+        Raises:
+            TimeoutError: batches wait, and for `START_S` there was room for no worker.
+        """
+        starting = [actor for actor in self._actors if actor.started is not None]
+        for actor in starting:
+            if not self._ray.wait([actor.started], timeout=0)[0]:
+                continue
             try:
-                found = self._ray.get(actor.handle.software.remote(), timeout=START_S)
-            except self._ray.exceptions.RayError as error:
-                raise ValueError(f"worker {actor.number} did not start: {error}") from error
-            if found != software():
-                raise ValueError(
-                    f"worker {actor.number} runs {found}, this process {software()}: their bytes "
-                    "may differ; start the Ray cluster from the same image"
-                )
+                self._compare(actor)
+            except ValueError as error:
+                if isinstance(error.__cause__, self._ray.exceptions.RayActorError):
+                    since = actor.since
+                    self._start(actor).since = since  # its node is gone too
+                else:
+                    raise
+        if len(starting) == len(self._actors):
+            waited = time.monotonic() - max(actor.since for actor in starting)
+            if waited > START_S:
+                raise TimeoutError(f"no worker found room in {waited:.0f} s")
 
     def _run(self) -> None:
         waiting: list[_Task] = []
@@ -184,6 +216,7 @@ class Pool:
                     continue  # take all that is there
                 except queue.Empty:
                     pass
+                self._admit()
                 self._hand_out(waiting)
                 under_way = {t.ref: (a, t) for a in self._actors for t in a.tasks}
                 if under_way:
@@ -215,8 +248,9 @@ class Pool:
 
     def _hand_out(self, waiting: list[_Task]) -> None:
         while waiting:
-            actor = min(self._actors, key=lambda actor: len(actor.tasks))
-            if len(actor.tasks) >= AHEAD:
+            ready = [actor for actor in self._actors if actor.started is None]
+            actor = min(ready, key=lambda actor: len(actor.tasks), default=None)
+            if actor is None or len(actor.tasks) >= AHEAD:
                 return
             task = waiting.pop(0)
             task.ref = actor.handle.work.remote(*task.call)
@@ -232,7 +266,7 @@ class Pool:
         except (exceptions.RayActorError, exceptions.ObjectLostError):
             again, actor.tasks = actor.tasks, []
             self._ray.kill(actor.handle)
-            actor.handle = self._new.remote()
+            self._start(actor)
             again[0].deaths += 1  # the one it was at; the others only waited
             if again[0].deaths < ATTEMPTS:
                 return again

@@ -4,7 +4,10 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,13 @@ import pytest
 
 from smotext_assets.graph.engine import Engine
 from smotext_assets.graph.ray_pool import Pool
-from tests.assets.conftest import Home, corpus_rows, write_corpus
+from tests.assets.conftest import (
+    CountingGenerator,
+    FakeGeneratorResource,
+    Home,
+    corpus_rows,
+    write_corpus,
+)
 
 SAME = ("embeddings", "class_pairs", "interpolated_vectors", "calibration", "decoded_texts")
 
@@ -45,9 +54,7 @@ def pool(cluster: Any) -> Iterator[Pool]:
     found.close()
 
 
-def made(folder: Path, corpus: Path, engine: Engine) -> Home:
-    home = Home(folder)
-    home.engine = engine
+def made(home: Home, corpus: Path) -> Home:
     labels = ["astronomy", "cooking", "medicine"]
     range_ = {
         "dagster/asset_partition_range_start": labels[0],
@@ -69,18 +76,99 @@ def made(folder: Path, corpus: Path, engine: Engine) -> Home:
     return home
 
 
-@pytest.mark.soak
-def test_workers_make_the_bytes_of_one_process(cluster: Any, tmp_path: Path) -> None:
-    corpus = write_corpus(tmp_path / "corpus.csv", corpus_rows())
-    alone = made(tmp_path / "local", corpus, Engine())
-    engine = Engine(engine="ray", address=cluster.address, workers=3)
-    many = made(tmp_path / "ray", corpus, engine)
+class DeadlyGenerator(CountingGenerator):
+    """The first worker that comes to encode, and the first to decode, dies of SIGKILL."""
+
+    def __init__(self, dimension: int, marks: str, seconds: float) -> None:
+        super().__init__(dimension)
+        self.marks, self.seconds = marks, seconds
+
+    def dies_once(self, stage: str) -> None:
+        assert str(os.getpid()) != Path(self.marks, "tests").read_text(), "not made by a worker"
+        with suppress(FileExistsError):
+            os.close(os.open(f"{self.marks}/{stage}", os.O_CREAT | os.O_EXCL))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def encode(self, texts: Sequence[str], **options: Any) -> Any:
+        if options.get("progress") is not None:
+            self.dies_once("encoding")
+        return super().encode(texts, **options)
+
+    def decode_candidates(self, vectors: Any, **options: Any) -> Any:
+        self.dies_once("decoding")
+        time.sleep(self.seconds)
+        return super().decode_candidates(vectors, **options)
+
+
+class DeadlyResource(FakeGeneratorResource):
+    marks: str
+    seconds: float = 0
+
+    def load(self) -> DeadlyGenerator:
+        return DeadlyGenerator(self.dimension, self.marks, self.seconds)
+
+
+class DeadlyHome(Home):
+    """Its generator kills workers; `seconds` is what a batch to decode takes at least."""
+
+    seconds = 0.0
+
+    def resources(self, corpus: Path, *, dimension: int = 32) -> dict[str, Any]:
+        marks = self.folder / "marks"
+        marks.mkdir(parents=True, exist_ok=True)
+        (marks / "tests").write_text(str(os.getpid()))
+        deadly = DeadlyResource(
+            generator="fake", dimension=dimension, marks=str(marks), seconds=self.seconds
+        )
+        return super().resources(corpus, dimension=dimension) | {"generator": deadly}
+
+
+def assert_same(many: Home, alone: Home) -> None:
     for table in SAME:
         partitions = alone.store.partitions(table)
         assert partitions
         assert many.store.partitions(table) == partitions
         for partition in partitions:
             assert many.store.manifest(table, partition) == alone.store.manifest(table, partition)
+
+
+def test_workers_of_which_two_are_killed_make_the_bytes_of_one_process(
+    cluster: Any, tmp_path: Path
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus.csv", corpus_rows())
+    alone = made(Home(tmp_path / "local"), corpus)
+    many = DeadlyHome(tmp_path / "ray")
+    many.engine = Engine(engine="ray", address=cluster.address, workers=3)
+    made(many, corpus)
+    killed = {path.name for path in (many.folder / "marks").iterdir()} - {"tests"}
+    assert killed == {"encoding", "decoding"}
+    assert_same(many, alone)
+
+
+@pytest.mark.soak
+def test_node_that_is_killed_costs_no_row(cluster: Any, tmp_path: Path) -> None:
+    """Its two workers have no other place: the one that is left makes their batches."""
+    corpus = write_corpus(tmp_path / "corpus.csv", corpus_rows())
+    alone = made(Home(tmp_path / "local"), corpus)
+    many = DeadlyHome(tmp_path / "ray")
+    many.seconds = 3
+    many.engine = Engine(engine="ray", address=cluster.address, workers=4)
+
+    def kill() -> None:
+        while not (many.folder / "marks" / "decoding").exists():
+            time.sleep(0.05)
+        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    try:
+        made(many, corpus)
+        killer.join(timeout=60)
+        assert len(cluster.worker_nodes) == 1
+        assert_same(many, alone)
+    finally:
+        if len(cluster.worker_nodes) == 1:
+            cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
 
 
 def load() -> None:
