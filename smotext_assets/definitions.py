@@ -70,7 +70,8 @@ def dagster_instance() -> dg.DagsterInstance:
             home = Path(os.environ.get("SMOTEXT_HOME", ".smotext")).absolute() / "dagster"
             home.mkdir(parents=True, exist_ok=True)
             (home / "dagster.yaml").write_text(
-                "telemetry:\n  enabled: false\nfreshness:\n  enabled: true\n"
+                "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+                "freshness:\n  enabled: true\n"
             )
         os.environ["DAGSTER_HOME"] = str(home)
     return dg.DagsterInstance.get()
