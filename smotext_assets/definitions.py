@@ -33,6 +33,7 @@ from smotext_assets.stages import (
     reviews,
     staleness,
     synthetic,
+    unlabelled,
 )
 from smotext_core.xrag import embedded_generator
 
@@ -45,6 +46,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 _STAGES = [
     corpus,
     embeddings,
+    unlabelled,
     generator,
     pairs,
     interpolation,
@@ -92,6 +94,7 @@ def resources() -> dict[str, Any]:
         "io_manager": TableIOManager(store=store, warehouse=warehouse),
         "store": store,
         "corpus": Corpus(source=_corpus()),
+        "unlabelled": Corpus(source=os.environ.get("SMOTEXT_UNLABELLED", ""), label=None),
         "generator": GeneratorResource(
             generator=os.environ.get("SMOTEXT_GENERATOR", embedded_generator()),
             device=os.environ.get("SMOTEXT_DEVICE", "cpu"),  # type: ignore[arg-type]  # validated
@@ -134,7 +137,10 @@ def definitions(
     """
 
     def described(spec: dg.AssetSpec) -> dg.AssetSpec:
-        if spec.key.path == ["exported_dataset"] and not resources["exports"].follows:
+        (name,) = spec.key.path
+        if (name == "exported_dataset" and not resources["exports"].follows) or (
+            name == "unlabelled_texts" and not resources["unlabelled"].source
+        ):
             spec = spec.replace_attributes(automation_condition=None)
         quarantined = {QUARANTINED_TAG: ""} if "quarantined" in spec.metadata else {}
         return spec.merge_attributes(owners=[owner], tags=quarantined)

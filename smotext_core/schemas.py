@@ -50,6 +50,15 @@ NEIGHBORS = pl.Schema(
     }
 )
 
+UNLABELLED_TEXTS = pl.Schema(
+    {
+        "text_id": pl.String(),  # document_id, or document_id#passage
+        "document_id": pl.String(),  # "unlabelled:" and the corpus's own id
+        "text": pl.String(),
+        "content_hash": pl.String(),
+    }
+)
+
 CLASS_PAIRS = pl.Schema(
     {
         "sample_id": pl.String(),  # run.slug.number
@@ -82,8 +91,11 @@ SYNTHETIC_TEXTS = pl.Schema(
         "parent_ids": pl.List(pl.String()),
         "weights": pl.List(pl.Float64()),
         "generator": pl.String(),  # fingerprint
+        "origin": pl.String(),  # "decoded", or "found" among the unlabelled texts
+        "found_id": pl.String(),  # of a found row: the text_id in UNLABELLED_TEXTS; else null
     }
 )
+LATER = ("origin", "found_id")  # rows of an older version lack them: null there, and decoded all
 
 REJECTED_TEXTS = pl.Schema(
     [
@@ -238,6 +250,11 @@ def embeddings_schema(dimension: int) -> pl.Schema:
     )
 
 
+def unlabelled_schema(dimension: int) -> pl.Schema:
+    """Unlabelled passages with their vectors, float32."""
+    return pl.Schema([*UNLABELLED_TEXTS.items(), ("embedding", pl.Array(pl.Float32(), dimension))])
+
+
 def interpolated_schema(dimension: int) -> pl.Schema:
     """One mixed vector, float32, a sample."""
     return pl.Schema({"sample_id": pl.String(), "vector": pl.Array(pl.Float32(), dimension)})
@@ -248,12 +265,21 @@ def decoded_schema(dimension: int) -> pl.Schema:
     return pl.Schema([*DECODED_TEXTS.items(), ("embedding", pl.Array(pl.Float32(), dimension))])
 
 
+def found_schema(dimension: int) -> pl.Schema:
+    """Unlabelled texts as candidates, with what they are and their vectors."""
+    columns = decoded_schema(dimension)
+    return pl.Schema([*columns.items(), ("found_id", pl.String())])
+
+
 def conform(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
     """Order and cast the columns of `frame` to `schema`; extra columns are dropped.
 
+    Columns of `LATER` that `frame` lacks are null.
+
     Raises:
-        ValueError: a column is missing.
+        ValueError: another column is missing.
     """
+    frame = with_later(frame, schema)
     missing = [name for name in schema if name not in frame.columns]
     if missing:
         raise ValueError(
@@ -261,3 +287,9 @@ def conform(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
             f"from {frame.columns}"
         )
     return frame.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+def with_later(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    """`frame`, and null in each column of `LATER` that `schema` has and it lacks."""
+    lacking = [name for name in LATER if name in schema and name not in frame.columns]
+    return frame.with_columns(pl.lit(None, schema[name]).alias(name) for name in lacking)

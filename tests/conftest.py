@@ -38,6 +38,10 @@ def nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     tmp_path_factory.getbasetemp()  # which pytest keeps, and makes where TMPDIR says
     leftovers = Leftovers()
     os.environ[MARK] = leftovers.name
+    # torch makes the folder whatever it is used for, in a file's tests alone too
+    os.environ.setdefault(
+        "TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "torchinductor")
+    )
     os.environ["TMPDIR"] = tempfile.tempdir = str(leftovers.folder)
     yield
     left = leftovers.found()

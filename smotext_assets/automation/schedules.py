@@ -34,7 +34,7 @@ from smotext_assets.stages import inbox_files, is_inbox
 from smotext_assets.store import Store, fail_dead_runs
 
 INGESTION = ("raw_corpus", "labelled_texts")
-_BETWEEN = ("embeddings", "generator")
+_BETWEEN = ("embeddings", "unlabelled_texts", "generator")
 FAILED_TAG, RERUN_TAG = "smotext/failed", "smotext/rerun"
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -66,7 +66,7 @@ def follow_up() -> dg.AutomationConditionSensorDefinition:
     """Carries out the conditions of the assets, see `partitions.follows`."""
     return dg.AutomationConditionSensorDefinition(
         "follow_up",
-        target=dg.AssetSelection.assets("embeddings", *BY_RUN),
+        target=dg.AssetSelection.assets("embeddings", "unlabelled_texts", *BY_RUN),
         description="New texts get vectors; a run whose table has changed gets its evaluation, "
         "its audit and its card.",
     )

@@ -43,3 +43,17 @@ def asked_corpus(given: argparse.Namespace, *, usual: Corpus) -> Corpus:
         delimiter=given.delimiter,
         encoding=given.encoding,
     )
+
+
+def unlabelled_corpus(given: argparse.Namespace, *, usual: Corpus) -> Corpus:
+    """The corpus without labels that was given, in which texts have the same column's name."""
+    if not given.unlabelled:
+        return usual
+    source = given.unlabelled
+    is_local = "://" not in source and (os.path.exists(source) or is_inbox(source))
+    return Corpus(
+        source=os.path.abspath(source) if is_local else source,
+        text=given.text,
+        label=None,
+        newsgroups=given.newsgroups,
+    )

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from smotext_assets.cli.corpus import add_corpus_options, asked_corpus
+from smotext_assets.cli.corpus import add_corpus_options, asked_corpus, unlabelled_corpus
 from smotext_assets.cli.materializing import Graph
 from smotext_assets.cli.pairs import add_pair_options, pair_options
 from smotext_assets.cli.summary import print_adaptation, print_summary
@@ -33,7 +33,9 @@ from smotext_assets.graph import (
     runs,
 )
 from smotext_assets.stages import (
+    N_NEAREST,
     DecodedTextsConfig,
+    FoundTextsConfig,
     GeneratorConfig,
     Options,
     SyntheticTableConfig,
@@ -71,6 +73,7 @@ _AS_MADE = "default: of a label that is there as it was made, else"
 _OPTION = {
     "n_candidates": "--candidates",
     "temperature": "--temperature",
+    "n_nearest": "--found",
     "max_rouge_l": "--max-rouge-l",
     "adapt_steps": "--adapt",
     "min_accepted": "--min-accepted",
@@ -93,6 +96,21 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", help="only these, by slug, separated by commas")
     add_pair_options(parser)
     parser.add_argument("--candidates", type=int, help=f"texts decoded per sample; {_AS_MADE} 6")
+    parser.add_argument(
+        "--unlabelled",
+        metavar="FILE",
+        help="texts of the same kind that nobody labelled, a corpus without labels: --adapt trains "
+        "on them too, --found makes rows of them; default: SMOTEXT_UNLABELLED, else none",
+    )
+    parser.add_argument(
+        "--found",
+        type=int,
+        nargs="?",
+        const=N_NEAREST,
+        metavar="N",
+        help="let a sample first take the nearest of N unlabelled texts that passes the filters, a "
+        f"real text then; {N_NEAREST} where no number is given; {_AS_MADE} none",
+    )
     parser.add_argument(
         "--max-rouge-l",
         type=float,
@@ -163,6 +181,7 @@ def run_command(
     asked = _asked(given)  # refused here, not after minutes
     adapts = not known or given.adapt is not None or _readapts(tables, run, found["generator"])
     found["corpus"] = asked_corpus(given, usual=found["corpus"])
+    found["unlabelled"] = unlabelled_corpus(given, usual=found["unlabelled"])
     found["progress"] = TerminalProgress(descriptor=os.dup(2))
     ingests = bool(given.corpus) or not known
     told = found["corpus"].source if ingests else "the corpus in the store"
@@ -177,6 +196,12 @@ def run_command(
         graph.materialize(["raw_corpus", "labelled_texts"])
         for line in Table(tables, "raw_corpus").metadata().get("read_as", []):  # type: ignore[union-attr]
             console.print(line, markup=False, highlight=False)
+    if given.unlabelled or (ingests and (found["unlabelled"].source or _has_unlabelled(tables))):
+        graph.materialize(["unlabelled_texts"])
+        rows = Table(tables, "unlabelled_texts").read().height
+        console.print(f"{rows} unlabelled passages", highlight=False)
+    if given.found and not _has_unlabelled(tables):
+        raise ValueError("--found needs unlabelled texts: name some with --unlabelled FILE")
     corpus = tables.read("labelled_texts")
     slugs = sorted(set(corpus["slug"]))
     instance.add_dynamic_partitions(str(labels.name), slugs)  # it may be a new instance
@@ -233,6 +258,12 @@ def run_command(
     return 1 if bad else 0
 
 
+def _has_unlabelled(tables: Store) -> bool:
+    """Whether the store has unlabelled texts; those of another corpus go with it."""
+    manifest = tables.manifest("unlabelled_texts")
+    return manifest is not None and manifest.rows > 0
+
+
 def _asked(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """By asset, the options that were given.
 
@@ -245,6 +276,7 @@ def _asked(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
             DecodedTextsConfig,
             {"n_candidates": given.candidates, "temperature": given.temperature},
         ),
+        "found_texts": (FoundTextsConfig, {"n_nearest": given.found}),
         "synthetic_texts": (SyntheticTextsConfig, {"max_rouge_l": given.max_rouge_l}),
         "synthetic_table": (
             SyntheticTableConfig,

@@ -10,7 +10,7 @@ from rich.text import Text
 from smotext_assets.graph import GeneratorResource, generator_in_use, run_config
 from smotext_assets.stages import stale_rows
 from smotext_assets.store import Store
-from smotext_core.filters import COMPETENCE, SURPLUS
+from smotext_core.filters import COMPETENCE, FOUND, SURPLUS
 from smotext_core.privacy import held_back
 from smotext_core.schemas import GATES, REJECTED_TEXTS, SYNTHETIC_TEXTS
 from smotext_core.xrag import described
@@ -50,6 +50,9 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
     for cells in label_counts(store, run).iter_rows():
         table.add_row(*[Text("" if cell is None else str(cell)) for cell in cells])
     console.print(table)
+    published = store.read_all("synthetic_table", {"run": run}, schema=SYNTHETIC_TEXTS)
+    if found := published.filter(origin=FOUND).height:
+        console.print(f"{found} of the rows are real texts, found among the unlabelled ones")
     held = held_back(store.read_all("gates", {"run": run}, schema=GATES))
     for label, gates in held.group_by("label", maintain_order=True).agg("gate").iter_rows():
         console.print(

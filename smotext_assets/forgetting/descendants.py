@@ -18,12 +18,13 @@ BY_SAMPLE = (
     "synthetic_table",
     "synthetic_texts",
     "rejected_texts",
+    "found_texts",
     "decoded_texts",
     "interpolated_vectors",
     "class_pairs",
 )
 PARENTS = ("synthetic_table", "synthetic_texts", "rejected_texts", "class_pairs")
-CORPUS = ("labelled_texts", "raw_corpus")
+CORPUS = ("unlabelled_texts", "labelled_texts", "raw_corpus")
 _REPEATED_WORDS = 5  # a candidate that repeats a text of at least so many words goes with it
 _TOLD = "the reason spoke of a forgotten text"
 
@@ -81,6 +82,8 @@ def changes(store: Store, documents: list[str], phrases: list[str]) -> Iterator[
                 continue
             bad = pl.col("sample_id").is_in(list(doomed))
             bad = bad | repeats if "text" in frame.columns else bad
+            if "found_id" in frame.columns:  # the row is the text; its parents are others
+                bad = bad | _document(pl.col("found_id")).is_in(documents).fill_null(False)
             yield from _change(table, partition, frame, frame.filter(~bad))
     for partition in store.partitions("embeddings"):
         frame = read_if_sound(store, "embeddings", partition)

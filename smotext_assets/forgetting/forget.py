@@ -123,6 +123,11 @@ def _documents(store: Store, ids: Sequence[str], receipt: dict[str, Any] | None)
     there = set(receipts(store)["document_ids"].explode().drop_nulls())
     sources = [read_if_sound(store, "raw_corpus", {})]
     sources += [read_if_sound(store, "rejected_rows", p) for p in store.partitions("rejected_rows")]
+    unlabelled = read_if_sound(store, "unlabelled_texts", {})
+    if unlabelled is not None:  # whole documents: a passage may be shared
+        whole = unlabelled.filter(pl.col("text_id") == pl.col("document_id"))
+        sources.append(whole.with_columns(label=pl.lit("")))
+        there |= set(unlabelled["document_id"])
     raw = pl.concat(
         [RAW_CORPUS.to_frame(), *(conform(f, RAW_CORPUS) for f in sources if f is not None)]
     )
@@ -133,7 +138,10 @@ def _documents(store: Store, ids: Sequence[str], receipt: dict[str, Any] | None)
         for partition in store.partitions(table):
             frame = read_if_sound(store, table, partition)
             if frame is not None:
-                there |= {document_of(p) for p in frame["parent_ids"].explode().drop_nulls()}
+                named = frame["parent_ids"].explode().drop_nulls().to_list()
+                if "found_id" in frame.columns:
+                    named += frame["found_id"].drop_nulls().to_list()
+                there |= {document_of(id_) for id_ in named}
     found = set(receipt["document_ids"]) if receipt else set()
     for id_ in ids:
         if id_ not in there and document_of(id_) not in there:

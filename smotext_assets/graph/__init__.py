@@ -40,6 +40,7 @@ from smotext_assets.graph.resources import (
 from smotext_assets.graph.table_io import (
     Table,
     TableIOManager,
+    candidates_of,
     column_schema,
     with_candidate_vectors,
     with_vectors,
@@ -64,6 +65,7 @@ __all__ = [
     "Table",
     "TableIOManager",
     "Warehouse",
+    "candidates_of",
     "check_run",
     "column_lineage",
     "column_schema",

@@ -62,6 +62,7 @@ BY_LABEL_AND_RUN = (
     "class_pairs",
     "interpolated_vectors",
     "decoded_texts",
+    "found_texts",
     "synthetic_texts",
     "synthetic_table",
 )

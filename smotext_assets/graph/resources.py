@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 
 
 class Corpus(dg.ConfigurableResource["Corpus"]):
-    """Where the labelled texts come from."""
+    """Where texts come from, the labelled or the unlabelled ones."""
 
     source: str = Field(
         description="A file of CSV, JSON, JSON lines, Parquet or a spreadsheet, by path or s3:// "
         "address; a folder, a glob or s3://bucket/prefix/ of such files; clinic_notes, the notes "
-        "that come with smotext; 20newsgroups; or hf:NAME, a Hugging Face dataset."
+        "that come with smotext; 20newsgroups; or hf:NAME, a Hugging Face dataset. Empty, of the "
+        "unlabelled ones: there are none."
     )
     text: str = Field(default="text", description="The column of texts.")
-    label: str = Field(default="label", description="The column of labels.")
+    label: str | None = Field(
+        default="label", description="The column of labels; null: of texts without labels."
+    )
     document_id: str | None = Field(default=None, description="The column of ids.")
     newsgroups: bool = Field(
         default=False, description="Strip headers, quotes and footers of newsgroup posts."

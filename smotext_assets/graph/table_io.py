@@ -8,6 +8,7 @@ import polars as pl
 from smotext_assets.graph.column_lineage import DESCRIPTIONS
 from smotext_assets.graph.resources import StoreResource, Warehouse
 from smotext_assets.store import JSON, Manifest, MissingPartition, Store, hold
+from smotext_core.filters import DECODED, FOUND
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,29 @@ def with_vectors(
     return found, dict(used)
 
 
+def candidates_of(decoded_texts: Table, found_texts: Table, **partition: str) -> pl.DataFrame:
+    """What was decoded for the samples of a label and run, and behind it what was found, numbered
+    on. Beside the columns of `decoded_texts` there are `origin` and `found_id`."""
+    decoded = decoded_texts.read(**partition).with_columns(
+        origin=pl.lit(DECODED), found_id=pl.lit(None, pl.String)
+    )
+    if found_texts.manifest(**partition) is None:  # of an older version
+        return decoded
+    behind = decoded.select(pl.col("candidate").max().fill_null(-1) + 1).item()
+    found = found_texts.read(**partition).with_columns(
+        pl.col("candidate") + behind, origin=pl.lit(FOUND)
+    )
+    return pl.concat([decoded, found.select(decoded.columns)]) if found.height else decoded
+
+
 def with_candidate_vectors(
-    synthetic: pl.DataFrame, decoded_texts: Table, *, run: str
+    synthetic: pl.DataFrame, decoded_texts: Table, found_texts: Table, *, run: str
 ) -> pl.DataFrame:
     """Synthetic rows with the vectors their candidates got, in the column `embedding`."""
     parts = [
-        decoded_texts.read(**partition).select("sample_id", "text", "embedding")
+        candidates_of(decoded_texts, found_texts, **partition).select(
+            "sample_id", "text", "embedding"
+        )
         for partition in decoded_texts.partitions()
         if partition["run"] == run
     ]

@@ -14,10 +14,13 @@ from smotext_assets.stages.reviews import reviews_of
 from smotext_assets.stages.source import read_source
 from smotext_assets.stages.staleness import stale_rows
 from smotext_assets.stages.synthetic import SyntheticTextsConfig
+from smotext_assets.stages.unlabelled import N_NEAREST, FoundTextsConfig
 
 __all__ = [
     "FORMATS",
+    "N_NEAREST",
     "DecodedTextsConfig",
+    "FoundTextsConfig",
     "GeneratorConfig",
     "LabelledTextsConfig",
     "Options",

@@ -33,12 +33,18 @@ from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS
     partitions_def=runs,
     automation_condition=follows("synthetic_table", "evaluation", "privacy_audit"),
     backfill_policy=dg.BackfillPolicy.single_run(),
-    ins={"synthetic_table": OF_RUN, "decoded_texts": OF_RUN, "embeddings": EVERY_LABEL},
+    ins={
+        "synthetic_table": OF_RUN,
+        "decoded_texts": OF_RUN,
+        "found_texts": OF_RUN,
+        "embeddings": EVERY_LABEL,
+    },
 )
 def dataset_card(
     context: dg.AssetExecutionContext,
     synthetic_table: Table,
     decoded_texts: Table,
+    found_texts: Table,
     evaluation: Table,
     privacy_audit: Table,
     labelled_texts: Table,
@@ -57,7 +63,11 @@ def dataset_card(
         )
         rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
         rejected = tables.read_all("rejected_texts", {"run": run}, schema=REJECTED_TEXTS)
-        made = with_candidate_vectors(rows, decoded_texts, run=run) if rows.height else rows
+        made = (
+            with_candidate_vectors(rows, decoded_texts, found_texts, run=run)
+            if rows.height
+            else rows
+        )
         names = dict(corpus.select("slug", "label").unique().iter_rows())
         gates = _gates(tables, run)
         held = set() if gates is None else set(held_back(gates)["label"])

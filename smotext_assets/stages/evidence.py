@@ -24,6 +24,7 @@ from smotext_assets.stages.leakage import audit_rows
 from smotext_assets.store import JSON
 from smotext_core.card import markdown_table
 from smotext_core.efficacy import ARMS, PROTOCOL, evaluate, verdicts
+from smotext_core.filters import FOUND
 from smotext_core.privacy import MEASURES
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT, SYNTHETIC_TEXTS
 from smotext_core.xrag import read_embedder
@@ -46,7 +47,12 @@ class EvaluationConfig(dg.Config):
     partitions_def=runs,
     automation_condition=follows("synthetic_texts"),
     backfill_policy=dg.BackfillPolicy.single_run(),
-    ins={"synthetic_texts": OF_RUN, "decoded_texts": OF_RUN, "embeddings": EVERY_LABEL},
+    ins={
+        "synthetic_texts": OF_RUN,
+        "decoded_texts": OF_RUN,
+        "found_texts": OF_RUN,
+        "embeddings": EVERY_LABEL,
+    },
     metadata={"dagster/column_schema": column_schema(EVALUATION)},
 )
 def evaluation(
@@ -54,6 +60,7 @@ def evaluation(
     config: EvaluationConfig,
     synthetic_texts: Table,
     decoded_texts: Table,
+    found_texts: Table,
     labelled_texts: Table,
     embeddings: Table,
     generator: GeneratorResource,
@@ -63,8 +70,9 @@ def evaluation(
 
     Real rows alone against real rows with class weights, with duplicates, with SMOTE in the
     embedding space, with word edits and with the run's synthetic rows, and against those alone, on
-    test texts that had no part in them. The rows are those that the filters accepted, also where a
-    gate holds them back: its verdict can be such a gate.
+    test texts that had no part in them; found rows, where there are any, alone as well. The rows
+    are those that the filters accepted, also where a gate holds them back: its verdict can be such
+    a gate.
     """
     tables = store.open()
     corpus, vectors = with_vectors(
@@ -82,7 +90,8 @@ def evaluation(
         judged = synthetic_texts.sha256_by_label(run)
 
         def score() -> tuple[pl.DataFrame, dict[str, JSON]]:
-            made = with_candidate_vectors(rows, decoded_texts, run=run)
+            made = with_candidate_vectors(rows, decoded_texts, found_texts, run=run)
+            found = made.filter(origin=FOUND)
             train, test = (corpus.filter(pl.col("split") == s) for s in ("train", "test"))
             frame = evaluate(
                 train.drop("embedding"),
@@ -96,6 +105,7 @@ def evaluation(
                 seed=frozen["seed"],
                 encode=lambda texts: generator.load().encode(texts),
                 other_encode=other.encode if other else None,
+                others={FOUND: (found.drop("embedding"), found["embedding"].to_numpy())},
             )
             return frame, {"rows": judged}
 
@@ -139,6 +149,7 @@ def _mixed(run: str, interpolated_vectors: Table) -> dict[str, NDArray[np.float3
     ins={
         "synthetic_table": OF_RUN,
         "decoded_texts": OF_RUN,
+        "found_texts": OF_RUN,
         "embeddings": EVERY_LABEL,
         "interpolated_vectors": OF_RUN,
     },
@@ -148,6 +159,7 @@ def privacy_audit(
     context: dg.AssetExecutionContext,
     synthetic_table: Table,
     decoded_texts: Table,
+    found_texts: Table,
     interpolated_vectors: Table,
     labelled_texts: Table,
     embeddings: Table,
@@ -172,7 +184,7 @@ def privacy_audit(
         def measure() -> tuple[pl.DataFrame, dict[str, str]]:
             if rows.is_empty():
                 return PRIVACY_AUDIT.to_frame(), {}
-            made = with_candidate_vectors(rows, decoded_texts, run=run)
+            made = with_candidate_vectors(rows, decoded_texts, found_texts, run=run)
             mixed = _mixed(run, interpolated_vectors)
             slugs = dict(corpus.select("label", "slug").unique().iter_rows())
 

@@ -26,6 +26,7 @@ from smotext_assets.store import JSON, QUARANTINED, Store
 from smotext_core.card import markdown_table, verdict_lines
 from smotext_core.efficacy import verdicts
 from smotext_core.export import croissant, parquet, put_in_delta, readme, with_real
+from smotext_core.filters import FOUND
 from smotext_core.privacy import held_back
 from smotext_core.reviews import apply_verdicts, matching
 from smotext_core.schemas import (
@@ -172,6 +173,7 @@ def exported_dataset(
                     columns={name: DESCRIPTIONS[name] for name in splits["synthetic"].columns},
                     generator=generator,
                     left_out=gone.left_out,
+                    found=gone.rows.filter(origin=FOUND).height,
                     licence=config.licence,
                     language=config.language,
                 ).encode(),

@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -24,9 +24,6 @@ from smotext_assets.store import LOCK_TIMEOUT_S, Store, file_lock
 from smotext_core.card import markdown_table
 from smotext_core.schemas import GENERATOR, conform
 from smotext_core.xrag import read_manifest
-
-if TYPE_CHECKING:
-    pass
 
 
 class GeneratorConfig(dg.Config):
@@ -56,6 +53,7 @@ def generator_record(
     context: dg.AssetExecutionContext,
     config: GeneratorConfig,
     labelled_texts: Table,
+    unlabelled_texts: Table,
     embeddings: Table,
     generator: GeneratorResource,
     store: StoreResource,
@@ -64,8 +62,9 @@ def generator_record(
     """One row per generator in use, which is one: what it is, and what its adaptation did.
 
     Without adaptation it is the one configured. With it, that one is trained on the train texts,
-    and measured before and after on test and holdout texts, and for sentences learnt by heart.
-    An adapted generator was made of the texts and is as sensitive: it stays in the store.
+    and on the unlabelled ones where there are any, and measured before and after on test and
+    holdout texts, and for sentences learnt by heart. An adapted generator was made of the texts and
+    is as sensitive: it stays in the store.
     """
     tables = store.open()
     began = time.perf_counter()
@@ -74,6 +73,9 @@ def generator_record(
     if config.adapt_steps:
         corpus = labelled_texts.sha256()
         made_of = {"from": generator.fingerprint, "corpus": corpus, **config.model_dump()}
+        unlabelled = unlabelled_texts.manifest()
+        if unlabelled and unlabelled.rows:
+            made_of["unlabelled"] = unlabelled.sha256
         key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
         place = f"generators/{key}"
         try:
@@ -86,6 +88,7 @@ def generator_record(
                     config,
                     labelled_texts.read(),
                     embeddings,
+                    unlabelled_texts,
                     generator=generator,
                     progress=progress,
                     work=work,
@@ -125,6 +128,7 @@ def _adapt(
     config: GeneratorConfig,
     corpus: pl.DataFrame,
     embeddings: Table,
+    unlabelled_texts: Table,
     *,
     generator: GeneratorResource,
     progress: Progress,
@@ -141,12 +145,13 @@ def _adapt(
             f"materialise embeddings, {f'partitions {lacking}' if lacking else 'every partition'}"
         )
     train = texts.filter(pl.col("split") == "train")
+    unlabelled = _unlabelled(unlabelled_texts, train, encoder=generator.encoder_fingerprint)
     held_out = texts.filter(pl.col("split") != "train")
     base, folder = generator.load(), work / "generator"
     with progress.track(context, "adapting the generator: steps", config.adapt_steps) as done:
         adapt(
             base,
-            train,
+            pl.concat([train.select("text", "embedding"), unlabelled]),
             work,
             folder,
             steps=config.adapt_steps,
@@ -159,9 +164,24 @@ def _adapt(
     found: dict[str, Any] = {"fingerprint": adapted.fingerprint}
     with progress.track(context, "measuring it before and after", 6) as done:
         for name, of in (("before", base), ("after", adapted)):
-            figures = adaptation_figures(of, train, held_out, progress=done)
+            figures = adaptation_figures(
+                of, train, held_out, unlabelled=unlabelled["text"].to_list(), progress=done
+            )
             found |= {f"{figure}_{name}": value for figure, value in figures.items()}
     return found
+
+
+def _unlabelled(table: Table, train: pl.DataFrame, *, encoder: str) -> pl.DataFrame:
+    """Columns text and embedding, as those of `train`; no rows where there are none."""
+    manifest = table.manifest()
+    if manifest is None or not manifest.rows:
+        return train.select("text", "embedding").clear()
+    if manifest.metadata["encoder"] != encoder:
+        raise ValueError(
+            f"the unlabelled texts were embedded by {manifest.metadata['encoder']}, adaptation "
+            f"needs vectors of {encoder}: materialise unlabelled_texts again"
+        )
+    return table.read().select("text", "embedding")
 
 
 def _put(tables: Store, folder: Path, place: str, found: dict[str, Any]) -> None:

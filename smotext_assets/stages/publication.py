@@ -13,6 +13,7 @@ from smotext_assets.graph import (
     StoreResource,
     Table,
     Warehouse,
+    candidates_of,
     column_schema,
     for_each_partition,
     label_by_run,
@@ -96,6 +97,7 @@ def synthetic_table(
     config: SyntheticTableConfig,
     synthetic_texts: Table,
     decoded_texts: Table,
+    found_texts: Table,
     labelled_texts: Table,
     embeddings: Table,
     reviews: Table,
@@ -142,7 +144,7 @@ def synthetic_table(
         def publish(reasons: dict[str, str]) -> tuple[pl.DataFrame, dict[str, JSON]]:
             real, _ = with_vectors(texts, embeddings, encoder=generator.encoder_fingerprint)
             gates = judge(
-                _audit(rows, real, decoded_texts.read(**partition), run=run),
+                _audit(rows, real, candidates_of(decoded_texts, found_texts, **partition), run=run),
                 run=run,
                 label=name,
                 accepted=rows.height,

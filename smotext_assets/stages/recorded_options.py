@@ -40,8 +40,8 @@ def options_of_corpus(store: Store) -> Options:
 
 
 def _of_label(store: Store, at: dict[str, str]) -> Options:
-    tables = ("decoded_texts", "synthetic_texts", "calibration")
-    decoded, chosen, measured = (
+    tables = ("decoded_texts", "found_texts", "synthetic_texts", "calibration")
+    decoded, found, chosen, measured = (
         manifest.metadata if (manifest := store.manifest(table, at)) else {} for table in tables
     )
     decoding = _recorded(decoded, "options")
@@ -49,6 +49,7 @@ def _of_label(store: Store, at: dict[str, str]) -> Options:
         decoding = _differing(DecodedTextsConfig(), _recorded(measured, "made_from"))
     return {
         "decoded_texts": decoding,
+        "found_texts": _recorded(found, "options"),
         "synthetic_texts": _recorded(chosen, "options"),
         "synthetic_table": _published(store, at),
     }

@@ -10,6 +10,7 @@ from smotext_assets.graph import (
     GeneratorResource,
     StoreResource,
     Table,
+    candidates_of,
     column_schema,
     for_each_partition,
     frozen_run,
@@ -20,6 +21,7 @@ from smotext_assets.graph import (
 from smotext_assets.store import JSON, Store
 from smotext_core.card import class_map, markdown_table
 from smotext_core.filters import (
+    FOUND,
     LABEL_RULE,
     RELEVANCE,
     accept,
@@ -89,6 +91,8 @@ def synthetic_texts(
     context: dg.AssetExecutionContext,
     config: SyntheticTextsConfig,
     decoded_texts: Table,
+    found_texts: Table,
+    unlabelled_texts: Table,
     class_pairs: Table,
     labelled_texts: Table,
     embeddings: Table,
@@ -97,6 +101,7 @@ def synthetic_texts(
 ) -> None:
     """One row per accepted text, with its parents, their weights and its scores.
 
+    Where unlabelled texts were found for the samples, they are asked before the decoded ones.
     Every other candidate is in `rejected_texts`, with the first reason against it.
     """
     tables = store.open()
@@ -114,7 +119,9 @@ def synthetic_texts(
         )
         wanted = frozen["wanted"].get(label, 0)
         pairs = class_pairs.read(label=label, run=run)
-        candidates = decoded_texts.read(label=label, run=run)
+        candidates = candidates_of(decoded_texts, found_texts, label=label, run=run)
+        unlabelled = unlabelled_texts.manifest()
+        unlabelled = unlabelled if unlabelled and unlabelled.rows else None
         real = of_label(corpus, label)
         partition = {"label": label, "run": run}
         confidences = _label_calibration(
@@ -156,6 +163,7 @@ def synthetic_texts(
                     real_embeddings=corpus["embedding"].to_numpy(),
                     classifier=classifier,
                     n_wanted=wanted,
+                    unlabelled=unlabelled_texts.read()["text"].to_list() if unlabelled else (),
                     **options,
                 )
             tables.write("rejected_texts", rejected, partition)
@@ -174,6 +182,12 @@ def synthetic_texts(
                 "vectors": vectors,
                 "generator": frozen["generator_fingerprint"],
                 "wanted": wanted,
+                **(
+                    {"found": found_texts.sha256(**partition)}
+                    if (candidates["origin"] == FOUND).any()
+                    else {}
+                ),
+                **({"unlabelled": unlabelled.sha256} if unlabelled else {}),
                 **options,
             },
             make=choose,
@@ -184,6 +198,7 @@ def synthetic_texts(
             "dagster/partition_row_count": frame.height,
             "dagster/uri": f"{tables.root}/{manifest.path}",
             "wanted": wanted,
+            "found": frame.filter(origin=FOUND).height,
             "shortfall": str(manifest.metadata["shortfall"] or "none"),
             "calibration": dg.MetadataValue.md(
                 markdown_table(pl.concat([calibration, confidences.filter(label=real["label"][0])]))

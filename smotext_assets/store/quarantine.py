@@ -2,7 +2,8 @@
 
 Vectors can be turned back into text: those of texts in `embeddings`, of mixtures in
 `interpolated_vectors`, of candidates in `decoded_texts`. Pairs say of which texts a vector is mixed
-and how, neighbours how near texts are to each other. All are as sensitive as the texts. Candidates
+and how, neighbours how near texts are to each other. All are as sensitive as the texts. Unlabelled
+texts, and those of `found_texts`, are texts. Candidates
 are here for their vectors: as text, the warehouse has those that the filters refused, too
 (`rejected_texts`).
 """
@@ -11,7 +12,15 @@ import polars as pl
 
 from smotext_core.schemas import SYNTHETIC_TEXTS
 
-QUARANTINED = ("embeddings", "neighbors", "class_pairs", "interpolated_vectors", "decoded_texts")
+QUARANTINED = (
+    "unlabelled_texts",
+    "embeddings",
+    "neighbors",
+    "class_pairs",
+    "interpolated_vectors",
+    "decoded_texts",
+    "found_texts",
+)
 # Tables whose folder or prefix others may read, and their columns.
 PUBLISHED = {"synthetic_table": SYNTHETIC_TEXTS}
 

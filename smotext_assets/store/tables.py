@@ -41,6 +41,7 @@ from smotext_assets.store.manifests import (
 )
 from smotext_assets.store.parquet import parquet_bytes, read_frames, write_frames
 from smotext_assets.store.quarantine import check_published
+from smotext_core.schemas import with_later
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -242,6 +243,7 @@ class Store:
         """The committed partitions with these values, one below the other, in sorted order.
 
         Partitions not yet materialised are left out; with none at all, an empty frame of `schema`.
+        What older partitions lack of its later columns is null.
 
         Raises:
             MissingPartition: there is none, and no `schema`.
@@ -255,6 +257,8 @@ class Store:
         with ThreadPoolExecutor(8) as pool:  # a bucket answers slowly, but many at once
             read = list(pool.map(lambda partition: self._read_if_there(table, partition), wanted))
         frames = [frame for frame in read if frame is not None]
+        if schema is not None:
+            frames = [with_later(frame, schema) for frame in frames]
         for frame in frames:
             if frame.schema != frames[0].schema:
                 raise ValueError(

@@ -36,7 +36,8 @@ from smotext_core.card.evidence import (
 from smotext_core.card.markdown_tables import samples
 from smotext_core.card.reproduce import reproduce
 from smotext_core.efficacy import verdicts
-from smotext_core.schemas import ACCEPTANCE
+from smotext_core.filters import FOUND
+from smotext_core.schemas import ACCEPTANCE, SYNTHETIC_TEXTS, with_later
 
 
 def dataset_card(
@@ -79,6 +80,7 @@ def dataset_card(
     Returns:
         HTML, Markdown.
     """
+    synthetic = with_later(synthetic, SYNTHETIC_TEXTS)  # an older run has no found rows
     advice = verdicts(evaluation)
     audited = [result(passed) for passed in privacy_audit["passed"]]
     helped = advice.filter(pl.col("label").is_not_null(), pl.col("advice") == "augment").height
@@ -92,7 +94,7 @@ def dataset_card(
     read = ACCEPTANCE.to_frame() if acceptance is None else acceptance
     sections = [
         *([section("Since this run was made", paragraph(notice))] if notice else []),
-        section("What this is", *_what(synthetic.height)),
+        section("What this is", *_what(synthetic)),
         section("From what", *_sources(labelled, generator)),
         section("Rows per label", *_counts(counts)),
         section("Samples and their parents", *_sample_blocks(synthetic, labelled)),
@@ -124,16 +126,29 @@ def dataset_card(
     return as_html, f"---\n{yaml}\n---\n\n{title}\n\n{told}\n\n{summary}\n\n{body}\n"
 
 
-def _what(n: int) -> list[Block]:
+def _what(synthetic: pl.DataFrame) -> list[Block]:
+    found = synthetic.filter(pl.col("origin") == FOUND).height
+    nobody = f"Nobody wrote {'the others' if found else 'these texts'}."
     return [
         paragraph(
-            f"{n:,} texts made by SMOTExT (Bystroński et al. 2025), SMOTE for text: real texts of "
-            "one label are embedded, a point between the vectors of two or more is chosen at "
-            "random, and a language model decodes that point into a new text. Every row names its "
-            "parents and their weights."
+            f"{synthetic.height:,} texts made by SMOTExT (Bystroński et al. 2025), SMOTE for "
+            "text: real texts of one label are embedded, a point between the vectors of two or "
+            "more is chosen at random, and a language model decodes that point into a new text. "
+            "Every row names its parents and their weights."
+        ),
+        *(
+            [
+                paragraph(
+                    f"{found:,} of them are real texts that somebody wrote and nobody had "
+                    "labelled, marked found: each lay nearest to such a point, and its label is "
+                    "SMOTE's word. They are as sensitive as any other real text."
+                )
+            ]
+            if found
+            else []
         ),
         paragraph(
-            "Nobody wrote these texts. They can be wrong, garbled, or repeat what a parent says. "
+            f"{nobody} They can be wrong, garbled, or repeat what a parent says. "
             "They are meant as extra training rows for a classifier, not as facts, and not as "
             "test data."
         ),
@@ -184,9 +199,15 @@ def _sample_blocks(synthetic: pl.DataFrame, labelled: pl.DataFrame) -> list[Bloc
         paragraph(note),
         *(
             sample(
-                label, text, f"λ {1 - parents[0][0]:.2f}, round-trip cosine {cosine:.2f}", parents
+                label,
+                text,
+                f"λ {1 - parents[0][0]:.2f}, round-trip cosine {cosine:.2f}"
+                + (", found" if origin == FOUND else ""),
+                parents,
             )
-            for label, text, cosine, parents in samples(middle, labelled)
+            for (label, text, cosine, parents), origin in zip(
+                samples(middle, labelled), middle["origin"], strict=True
+            )
         ),
     ]
 

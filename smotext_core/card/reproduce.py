@@ -21,6 +21,7 @@ _FLAGS = {
     ("generator", "adapt_steps"): "--adapt",
     ("decoded_texts", "n_candidates"): "--candidates",
     ("decoded_texts", "temperature"): "--temperature",
+    ("found_texts", "n_nearest"): "--found",
     ("synthetic_texts", "max_rouge_l"): "--max-rouge-l",
     ("synthetic_table", "hold_where_it_hurts"): "--hold-where-it-hurts",
     ("synthetic_table", "min_accepted"): "--min-accepted",

@@ -50,6 +50,12 @@ def designs(
     source = codes(edited["source"], train["text_id"].to_list())
     made = {"smotext": (synthetic, starts[1])} if synthetic.height else {}
     made |= {name: (others[name], at) for name, at in zip(others, starts[3:], strict=False)}
+    own = set(synthetic.select("label", "text").iter_rows())
+    part_of = {
+        name
+        for name, frame in others.items()
+        if own.issuperset(frame.select("label", "text").iter_rows())
+    }
     parents = {
         name: [[row_of[parent] for parent in ids] for ids in frame["parent_ids"]]
         for name, (frame, _) in made.items()
@@ -87,7 +93,7 @@ def designs(
             arms["word_edits"] = _join([real, chosen]), None
         for name, rows in usable.items():
             arms[name] = _join([real, rows]), None
-            if name != "smotext" and synthetic.height:
+            if name not in ("smotext", *part_of) and synthetic.height:
                 arms[f"smotext_{name}"] = _join([real, usable["smotext"], rows]), None
         if synthetic.height:
             both, _ = arms["smotext"]

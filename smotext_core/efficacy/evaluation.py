@@ -13,7 +13,8 @@ rows stay fixed. Every arm is fitted on that same subsample, so all differences 
 - "smotext": plus the synthetic rows;
 - "smotext_class_weight", "smotext_word_edits": these two together;
 - "smotext_alone": of a label with usable synthetic rows those alone, of any other its real rows;
-- of every other set of rows given, its name: plus those; "smotext_" and its name: plus both.
+- of every other set of rows given, its name: plus those; "smotext_" and its name: plus both, but
+  where they are some of the synthetic rows.
 
 "oversample", "smote" and "word_edits" add as many rows per label as "smotext" does in that seed,
 "mixup" as many as there are real rows, or as those added where these are more.

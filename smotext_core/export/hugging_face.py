@@ -52,6 +52,7 @@ def readme(
     columns: Mapping[str, str],
     generator: Mapping[str, str],
     left_out: Sequence[str],
+    found: int = 0,
     licence: str = "other",
     language: str = "en",
 ) -> str:
@@ -64,6 +65,7 @@ def readme(
         columns: what each holds, by name.
         generator: name, licence, fingerprint.
         left_out: what did not leave and why, a sentence each.
+        found: of the rows so many are real texts that nobody had labelled.
         licence, language: of the data set, as the hub writes them.
     """
     files = [{"split": split, "path": f"data/{split}.parquet"} for split in splits]
@@ -82,6 +84,14 @@ def readme(
             "Texts made by SMOTExT, SMOTE for text: points between the vectors of real texts of "
             "one label, decoded by a language model. Nobody wrote them: they can be wrong or "
             "garbled. They are meant as extra training rows, not as facts and not as test data.",
+            *(
+                [
+                    f"But for {found:,} of them, whose `origin` is `found`: these are real texts "
+                    "that somebody wrote and nobody had labelled. Their label is SMOTE's word."
+                ]
+                if found
+                else []
+            ),
             f"The generator is {markdown_text(generator['name'])} "
             f"({markdown_text(generator['fingerprint'])}); its licence, "
             f"{markdown_text(generator['licence'])}, binds what is made with it.",

@@ -4,6 +4,8 @@ One text at a time beside its vector and label; what a whole run leaks is `priva
 """
 
 from smotext_core.filters.acceptance import (
+    DECODED,
+    FOUND,
     REASONS,
     SURPLUS,
     accept,
@@ -29,6 +31,8 @@ from smotext_core.filters.sampling import Acceptance, Origin, Sample
 
 __all__ = [
     "COMPETENCE",
+    "DECODED",
+    "FOUND",
     "LABEL_RULE",
     "LEAST_COMPETENCE",
     "MIN_ROUND_TRIP_ROWS",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
+DECODED, FOUND = "decoded", "found"  # origins of a text
 REASONS = (
     "too short",
     "repetitive",
@@ -130,14 +131,17 @@ def accept(
     min_label_confidence: float | None = None,
     max_rouge_l: float | None = None,
     relevance: float = RELEVANCE,
+    unlabelled: Sequence[str] = (),
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Choose at most one text a sample and at most `n_wanted` samples of one label and run.
 
-    Candidates that pass every filter are taken in the order of `by_marginal_relevance`, each unless
-    its sample has a text, a chosen text is near-equal to it or too like it, or enough are chosen.
+    Candidates that pass every filter are taken in the order of `by_marginal_relevance`, found texts
+    before decoded ones, each unless its sample has a text, a chosen text is near-equal to it or too
+    like it, or enough are chosen.
 
     Args:
-        candidates: DECODED_TEXTS; a null text counts as an empty one.
+        candidates: DECODED_TEXTS, and `origin` and `found_id` of SYNTHETIC_TEXTS where some were
+            found; a null text counts as an empty one.
         candidate_embeddings: (m, d), the re-embedded candidates, row by row.
         pairs: CLASS_PAIRS, with every sample of `candidates`.
         parent_embeddings: vector of every parent by its text_id.
@@ -151,6 +155,7 @@ def accept(
             1: closest first (round-trip cosine, then sample number, then candidate number).
         max_rouge_l: a ROUGE-L of this or more with a chosen text refuses the candidate; None: none
             does. `diversity.Alike` has the rule.
+        unlabelled: texts of which a decoded one may be no copy either.
 
     Returns:
         SYNTHETIC_TEXTS and REJECTED_TEXTS; together they hold every candidate once.
@@ -169,6 +174,8 @@ def accept(
     if candidates.select("sample_id", "candidate").is_duplicated().any():
         raise ValueError("each (sample_id, candidate) must come once; some come twice: drop them")
     lineage = pairs.select("sample_id", "number", "parent_ids", "weights")
+    if "origin" not in candidates.columns:
+        candidates = candidates.with_columns(origin=pl.lit(DECODED), found_id=None)
     frame = candidates.join(lineage, on="sample_id", how="left", maintain_order="left")
     if frame["number"].null_count():
         unknown = frame.filter(pl.col("number").is_null())["sample_id"].unique().sort()
@@ -179,7 +186,11 @@ def accept(
     texts = frame["text"].fill_null("").to_list()
     cosines = frame["round_trip_cosine"].cast(pl.Float32).to_numpy()
     vectors = unit(candidate_embeddings) if len(texts) else np.zeros((0, 1), dtype=np.float32)
+    found = (frame["origin"] == FOUND).to_numpy()
     copied = copied_words(texts, real_texts)
+    if len(unlabelled):
+        others = np.where(found, 0, copied_words(texts, unlabelled))
+        copied = np.maximum(copied, others.astype(copied.dtype))
     near = near_duplicates(texts, real_texts, threshold=near_duplicate)
     if len(texts):
         near |= near_duplicate_embeddings(vectors, real_embeddings, threshold=near_duplicate_cosine)
@@ -205,14 +216,15 @@ def accept(
         pl.Series("copied_words", copied),
         pl.Series("reason", reasons, dtype=pl.String),
     )
-    passing = np.array([row for row, reason in enumerate(reasons) if reason is None], dtype=int)
-    ordered = by_marginal_relevance(
-        cosines[passing],
-        vectors[passing],
-        frame["number"].to_numpy()[passing].astype(np.int64),
-        relevance=relevance,
-    )
-    frame = _choose(frame, passing[ordered], n_wanted, near_duplicate, max_rouge_l)
+    passes = np.array([reason is None for reason in reasons], dtype=np.bool_)
+    numbers = frame["number"].to_numpy().astype(np.int64)
+    ordered: list[int] = []
+    for rows in (np.flatnonzero(passes & found), np.flatnonzero(passes & ~found)):
+        order = by_marginal_relevance(
+            cosines[rows], vectors[rows], numbers[rows], relevance=relevance
+        )
+        ordered += rows[order].tolist()
+    frame = _choose(frame, ordered, n_wanted, near_duplicate, max_rouge_l)
     frame = frame.sort("sample_id", "candidate")
     return (
         conform(frame.filter(pl.col("reason").is_null()), SYNTHETIC_TEXTS),
@@ -264,7 +276,7 @@ def _parent_cosines(
 
 def _choose(
     frame: pl.DataFrame,
-    ordered: npt.NDArray[np.int64],
+    ordered: Sequence[int],
     n_wanted: int,
     near_duplicate: float,
     max_rouge_l: float | None,
@@ -276,7 +288,7 @@ def _choose(
     index: dict[int, list[int]] = defaultdict(list)
     served: set[str] = set()
     reasons, samples = frame["reason"].to_list(), frame["sample_id"].to_list()
-    for row in ordered.tolist():
+    for row in ordered:
         sample_id = samples[row]
         if sample_id in served:
             reasons[row] = "another candidate was taken"

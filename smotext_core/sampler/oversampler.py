@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from smotext_core.filters import Acceptance, Origin, Sample, main_reasons
+from smotext_core.filters import DECODED, FOUND, Acceptance, Origin, Sample, main_reasons
 from smotext_core.mixing import (
     MIXINGS,
     WITHIN_CLASS,
@@ -33,7 +33,6 @@ from smotext_core.schemas import REJECTED_TEXTS
 from smotext_core.texts import checked_groups, checked_labels, checked_texts, resampled
 from smotext_core.xrag import NearestTexts, TextGenerator, decode_new, words_of
 
-DECODED, FOUND = "decoded", "found"
 N_NEAREST = 40  # unlabelled texts looked at for a sample
 
 

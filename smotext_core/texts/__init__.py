@@ -19,6 +19,7 @@ from smotext_core.texts.overlap import (
 from smotext_core.texts.passages import label_texts
 from smotext_core.texts.splitting import content, is_prose, passages, sentences
 from smotext_core.texts.spreadsheet import csv_bytes, guarded, unguarded
+from smotext_core.texts.unlabelled import unlabelled_passages
 from smotext_core.texts.vocabulary import unknown_words, vocabulary
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "strip_newsgroup",
     "unguarded",
     "unknown_words",
+    "unlabelled_passages",
     "vocabulary",
     "word_shingles",
     "words",

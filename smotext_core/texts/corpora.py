@@ -30,7 +30,7 @@ def read_corpus(
     source: str | Path,
     *,
     text: str = "text",
-    label: str = "label",
+    label: str | None = "label",
     document_id: str | None = None,
     newsgroups: bool = False,
     delimiter: str | None = None,
@@ -50,6 +50,7 @@ def read_corpus(
             is train and COMMIT the newest if not given).
         text: the column of texts; blanks around its name and case do not matter.
         label: the column of labels; blanks around one are removed, other types become strings.
+            None: texts alone are read, and the label of each is "".
         document_id: the column of ids, or None for the row's number from 0.
         newsgroups: strip headers, quotes and footers of posts, as `20newsgroups` always does.
         delimiter: between the fields of CSV; None to find it.
@@ -70,7 +71,9 @@ def read_corpus(
     name = str(source)
     if name == "clinic_notes" or name.partition(":")[0] == "20newsgroups":
         document_id = document_id or "id"
-    asked = {"text": text, "label": label} | ({"id": document_id} if document_id else {})
+    asked = {"text": text}
+    asked |= {"label": label} if label is not None else {}
+    asked |= {"id": document_id} if document_id else {}
     rows = _load(
         name,
         open_bytes,
@@ -102,7 +105,9 @@ def read_corpus(
             reasons[_kind(record[1])] += 1
             continue
         text_, text_fault = _clean(record.get(of["text"]), "text")
-        label_, label_fault = _clean(record.get(of["label"]), "label")
+        label_, label_fault = (
+            _clean(record.get(of["label"]), "label") if "label" in of else ("", None)
+        )
         id_, id_fault = str(row), None
         if document_id is not None:
             given, id_fault = _clean(record.get(of["id"]), "document id")

@@ -7,7 +7,7 @@ sentences learnt by heart, which `memorised` counts.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,7 @@ def adaptation_figures(
     *,
     rows: int = 200,
     seed: int = 0,
+    unlabelled: Sequence[str] = (),
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, float | None]:
     """What tells a generator before adaptation from the same one after it.
@@ -139,6 +140,7 @@ def adaptation_figures(
     Args:
         train_texts: columns text, label, embedding: what the generator was or will be trained on.
         held_out: the same columns: what it was not.
+        unlabelled: texts that it was or will be trained on too.
         progress: called with 1 after each third of the work.
 
     Returns:
@@ -146,7 +148,7 @@ def adaptation_figures(
         nll: per token of the held-out texts given their vectors.
         cosine: of the held-out vectors to the texts decoded from them, embedded again.
         memorised: share of texts decoded from train texts' own vectors that repeat a run of nine
-            words of a train text.
+            words of a train text or an unlabelled one.
         memorised_mixed: the same from the middle between a train text and its nearest neighbour
             of the same label.
     """
@@ -162,7 +164,7 @@ def adaptation_figures(
         decoded[name] = decoder.sample(wanted, seeds=range(len(wanted)), temperature=0.0)
         if progress is not None:
             progress(1)
-    known = train_texts["text"].to_list()
+    known = [*train_texts["text"], *unlabelled]
     nll = cosine = None
     if held_out.height:
         cosine = mean_cosine(generator.encode(decoded["held_out"]), vectors)

@@ -33,7 +33,7 @@ from smotext_core.xrag.folder import (
 )
 from smotext_core.xrag.generator import Generator, load_generator
 from smotext_core.xrag.loading import load_causal_lm
-from smotext_core.xrag.nearest_texts import NearestTexts
+from smotext_core.xrag.nearest_texts import NearestTexts, found_candidates
 from smotext_core.xrag.novelty import TextGenerator, decode_new, words_of
 from smotext_core.xrag.search import Candidates
 from smotext_core.xrag.smollm2 import SMOLLM2, load_smollm2, smollm2_tokenizer
@@ -56,6 +56,7 @@ __all__ = [
     "described",
     "embedded_generator",
     "file_sha256",
+    "found_candidates",
     "load_adapter",
     "load_causal_lm",
     "load_generator",

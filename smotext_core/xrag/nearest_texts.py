@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from smotext_core.neighbors import unit
+from smotext_core.schemas import conform, found_schema
 from smotext_core.xrag.search import Candidates
 
 if TYPE_CHECKING:
@@ -79,17 +81,53 @@ class NearestTexts:
 
         Nothing is drawn, so `seeds` do not matter. Ties go to the earlier text.
         """
-        n = min(n_candidates, len(self.texts))
-        places = np.empty((len(vectors), n), dtype=np.int64)
-        cosines = np.empty((len(vectors), n), dtype=np.float32)
-        for at in range(0, len(vectors), BLOCK):
-            target = unit(vectors[at : at + BLOCK])
-            rough = target @ self._embeddings.T
-            for row, one in enumerate(rough):
-                least = np.partition(one, -n)[-n] - WORKED_FINER
-                near = np.flatnonzero(one >= least)
-                exact = self._embeddings[near].astype(np.float64) @ target[row].astype(np.float64)
-                order = np.argsort(-exact, kind="stable")[:n]
-                places[at + row], cosines[at + row] = near[order], exact[order]
+        places, cosines = _nearest(vectors, self._embeddings, n=n_candidates)
         texts = [[self.texts[place] for place in row] for row in places]
         return Candidates(texts, cosines, self._embeddings[places])
+
+
+def found_candidates(
+    sample_ids: pl.Series, vectors: Floats, unlabelled: pl.DataFrame, *, n: int
+) -> pl.DataFrame:
+    """The `n` nearest unlabelled texts of each sample as its candidates: a `found_schema` frame.
+
+    Args:
+        vectors: (k, d), of the samples, by the encoder that made those of `unlabelled`.
+        unlabelled: an `unlabelled_schema` frame.
+    """
+    embeddings = unlabelled["embedding"].to_numpy()
+    places, cosines = _nearest(vectors, unit(embeddings), n=n)
+    k, n = places.shape
+    texts = unlabelled[places.ravel()]
+    columns = {
+        "sample_id": sample_ids.gather(np.repeat(np.arange(k), n)),
+        "candidate": pl.Series(np.tile(np.arange(n), k)),
+        "text": texts["text"],
+        "round_trip_cosine": pl.Series(cosines.ravel()),
+        "unknown_words": pl.Series([[]] * (k * n), dtype=pl.List(pl.String)),
+        "embedding": texts["embedding"],
+        "found_id": texts["text_id"],
+    }
+    return conform(pl.DataFrame(columns), found_schema(embeddings.shape[1]))
+
+
+def _nearest(
+    vectors: Floats, embeddings: Floats, *, n: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Places of the `n` nearest of the unit `embeddings` (m, d) to each of the vectors (k, d).
+
+    With their cosines, each (k, n), or (k, m) where m is less; ties go to the earlier place.
+    """
+    n = min(n, len(embeddings))
+    places = np.empty((len(vectors), n), dtype=np.int64)
+    cosines = np.empty((len(vectors), n), dtype=np.float32)
+    for at in range(0, len(vectors) if n else 0, BLOCK):
+        target = unit(vectors[at : at + BLOCK])
+        rough = target @ embeddings.T
+        for row, one in enumerate(rough):
+            least = np.partition(one, -n)[-n] - WORKED_FINER
+            near = np.flatnonzero(one >= least)
+            exact = embeddings[near].astype(np.float64) @ target[row].astype(np.float64)
+            order = np.argsort(-exact, kind="stable")[:n]
+            places[at + row], cosines[at + row] = near[order], exact[order]
+    return places, cosines

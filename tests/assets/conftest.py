@@ -40,6 +40,7 @@ BY_LABEL_AND_RUN = [
     "class_pairs",
     "interpolated_vectors",
     "decoded_texts",
+    "found_texts",
     "synthetic_texts",
     "synthetic_table",
 ]
@@ -117,7 +118,7 @@ class Home:
 
     def main(self, *arguments: str) -> int:
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("CORPUS", "GENERATOR", "WAREHOUSE"):
+            for name in ("CORPUS", "UNLABELLED", "GENERATOR", "WAREHOUSE"):
                 patch.delenv(f"SMOTEXT_{name}", raising=False)
             patch.setenv("SMOTEXT_HOME", str(self.folder))
             patch.setenv("SMOTEXT_STORE", self.root)
@@ -133,6 +134,7 @@ class Home:
             "io_manager": TableIOManager(store=store, warehouse=warehouse),
             "store": store,
             "corpus": Corpus(source=str(corpus)),
+            "unlabelled": Corpus(source="", label=None),
             "generator": FakeGeneratorResource(generator="fake", dimension=dimension),
             "warehouse": warehouse,
             "exports": Exports(to=str(self.folder / "exports")),

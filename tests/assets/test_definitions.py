@@ -27,12 +27,13 @@ ASSETS = {
     "raw_corpus": ("corpus", (), set(), {"parquet"}, set()),
     "labelled_texts": ("corpus", (), set(), {"parquet"}, {"raw_corpus"}),
     "embeddings": ("generator", (LABEL,), {"gpu"}, {"parquet", "torch"}, {"labelled_texts"}),
+    "unlabelled_texts": ("corpus", (), {"gpu"}, {"parquet", "torch"}, {"labelled_texts"}),
     "generator": (
         "generator",
         (),
         {"gpu"},
         {"parquet", "torch"},
-        {"labelled_texts", "embeddings"},
+        {"labelled_texts", "unlabelled_texts", "embeddings"},
     ),
     "class_pairs": (
         "mixing",
@@ -55,12 +56,26 @@ ASSETS = {
         {"parquet", "torch"},
         {"class_pairs", "interpolated_vectors", "labelled_texts", "generator"},
     ),
+    "found_texts": (
+        "texts",
+        (LABEL, RUN),
+        set(),
+        {"parquet"},
+        {"interpolated_vectors", "unlabelled_texts"},
+    ),
     "synthetic_texts": (
         "texts",
         (LABEL, RUN),
         set(),
         {"parquet"},
-        {"decoded_texts", "class_pairs", "labelled_texts", "embeddings"},
+        {
+            "decoded_texts",
+            "found_texts",
+            "unlabelled_texts",
+            "class_pairs",
+            "labelled_texts",
+            "embeddings",
+        },
     ),
     "reviews": ("texts", (RUN,), set(), {"parquet"}, {"synthetic_texts"}),
     "synthetic_table": (
@@ -68,14 +83,21 @@ ASSETS = {
         (LABEL, RUN),
         set(),
         {"duckdb", "parquet"},
-        {"synthetic_texts", "decoded_texts", "labelled_texts", "embeddings", "reviews"},
+        {
+            "synthetic_texts",
+            "decoded_texts",
+            "found_texts",
+            "labelled_texts",
+            "embeddings",
+            "reviews",
+        },
     ),
     "evaluation": (
         "evidence",
         (RUN,),
         set(),
         {"parquet", "scikitlearn"},
-        {"synthetic_texts", "decoded_texts", "labelled_texts", "embeddings"},
+        {"synthetic_texts", "decoded_texts", "found_texts", "labelled_texts", "embeddings"},
     ),
     "privacy_audit": (
         "evidence",
@@ -85,6 +107,7 @@ ASSETS = {
         {
             "synthetic_table",
             "decoded_texts",
+            "found_texts",
             "labelled_texts",
             "embeddings",
             "interpolated_vectors",
@@ -98,6 +121,7 @@ ASSETS = {
         {
             "synthetic_table",
             "decoded_texts",
+            "found_texts",
             "labelled_texts",
             "embeddings",
             "evaluation",
@@ -181,7 +205,14 @@ def test_definitions_every_asset_tells_its_grain_and_its_columns() -> None:
 
 def test_definitions_quarantine_vectors_and_candidates() -> None:
     marked = {s.key.path[-1] for s in defs.resolve_all_asset_specs() if "quarantined" in s.metadata}
-    assert marked == {"embeddings", "class_pairs", "interpolated_vectors", "decoded_texts"}
+    assert marked == {
+        "unlabelled_texts",
+        "embeddings",
+        "class_pairs",
+        "interpolated_vectors",
+        "decoded_texts",
+        "found_texts",
+    }
 
 
 def test_definitions_groups_are_stages_without_a_loop() -> None:
@@ -228,6 +259,7 @@ def test_column_lineage_leads_from_the_table_to_the_corpus() -> None:
         "parent_ids": "labelled_texts.text_id",
         "weights": "class_pairs.weights",
         "sample_id": "class_pairs.sample_id",
+        "found_id": "unlabelled_texts.text_id",
     }.items():
         assert origin in beginnings("synthetic_table", column), column
     assert "raw_corpus.text" in origins("exported_dataset", "text")

@@ -14,16 +14,20 @@ from smotext_assets.definitions import definitions
 from smotext_assets.graph.frozen_runs import run_config
 from smotext_assets.graph.generator_in_use import generator_in_use, load_in_use
 from smotext_assets.graph.partitions import range_tags
-from smotext_assets.graph.resources import GeneratorResource, StoreResource
+from smotext_assets.graph.resources import Corpus, GeneratorResource, StoreResource
 from smotext_assets.store.tables import Store
 from smotext_core.schemas import GENERATOR
 from smotext_core.training import loop as training
+from smotext_core.training.adaptation import prompt_of
+from smotext_core.training.objectives import held_out_nll
 from smotext_core.xrag.folder import manifest_fingerprint, read_manifest
 from tests.assets.conftest import BY_LABEL_AND_RUN, Home, copy_of, failures, write_corpus
 from tests.tiny import tales, write_tiny_generator
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from smotext_core.xrag import Generator
 
 ADAPT = {"adapt_steps": 120, "learning_rate": 5e-3}
 
@@ -215,6 +219,49 @@ def test_generator_adaptation_needs_all_vectors(
     result = materialize(home, tiny, corpus_of_tales, ["generator"], config=ADAPT)
     assert "vectors of all 47 texts, 24 have one" in message(result)
     assert "partitions ['banker', 'cook']" in message(result)
+
+
+def test_generator_is_adapted_on_unlabelled_texts_too(
+    adapted: Home,
+    tiny: Path,
+    corpus_of_tales: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home = copy_of(adapted, tmp_path)
+    file = tmp_path / "unlabelled.csv"
+    file.write_text("\n".join(["text", *tales("The pilot", 20)]) + "\n")
+    monkeypatch.setattr(
+        home,
+        "resources",
+        lambda corpus, of=home.resources: {
+            **of(corpus),
+            "unlabelled": Corpus(source=str(file), label=None),
+        },
+    )
+    assert materialize(home, tiny, corpus_of_tales, ["unlabelled_texts"]).success
+    texts = home.store.read("unlabelled_texts")
+    assert texts.height == 20
+    result = materialize(home, tiny, corpus_of_tales, ["generator"], config=ADAPT)
+    assert result.success, message(result)
+    row, before = record(home), record(adapted)
+    assert row["fingerprint"] != before["fingerprint"]  # it was trained on more
+    used = generator_in_use(home.store, configured(home, tiny))
+    generator = load_in_use(home.store, configured(home, tiny), used)
+    train = home.store.read("labelled_texts").filter(split="train")
+    assert generator.manifest["adapted"]["texts"] == train.height + 20
+
+    def nll(of: "Generator") -> float:
+        return held_out_nll(
+            of.decoder.lm, of.decoder.projector, of.decoder.tokenizer, texts, prompt=prompt_of(of)
+        )
+
+    plain = load_in_use(
+        adapted.store,
+        configured(adapted, tiny),
+        generator_in_use(adapted.store, configured(adapted, tiny)),
+    )
+    assert nll(generator) < nll(plain) - 0.2  # of texts that the other one never saw
 
 
 def test_load_in_use_mends_its_copy_and_refuses_a_damaged_store(
