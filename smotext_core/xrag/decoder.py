@@ -20,9 +20,10 @@ _SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?=\s|$)")
 class Decoder:
     """Samples texts for vectors, each row from a random stream of its own.
 
-    Rows are worked on in batches of `batch_size`, or of a half, a quarter … of it as rows finish
-    or where there are fewer: matrices come in few shapes, for which processors round alike, so
-    that a row's text does not depend on the others. Where memory runs out, `batch_size` is halved
+    Rows are worked on in batches of `batch_size`, or of three quarters, a half, three eighths … of
+    it as rows finish or where there are fewer: matrices come in few shapes, for which processors
+    round alike, so that a row's text does not depend on the others. Rows of one vector and prompt
+    read it once. Where memory runs out, `batch_size` is halved
     for good; on hardware whose rounding depends on the shape of a matrix that can change a text.
 
     Args:
@@ -139,9 +140,7 @@ class Decoder:
         while len(found) < len(vectors):
             at = len(found)
             rows = range(at, min(at + self.batch_size, len(vectors)))
-            size = self.batch_size
-            while size > 8 and size // 2 >= len(rows):
-                size //= 2
+            size = self._size(len(rows))
             # Fill the last batch with copies of its first row.
             filled = [*rows, *[at] * (size - len(rows))]
             draws = np.stack([_uniforms(seeds[row], self.max_new_tokens) for row in filled])
@@ -167,6 +166,13 @@ class Decoder:
             if progress is not None:
                 progress(len(rows))
         return found
+
+    def _size(self, n: int) -> int:
+        """The least size of a batch with room for `n` rows."""
+        size = self.batch_size
+        while (less := _less(size)) >= n and less < size:
+            size = less
+        return size
 
     def _checked(self, prompt: Sequence[int]) -> list[int]:
         k, ids = self.projector.n_tokens, list(prompt)
@@ -200,16 +206,27 @@ class Decoder:
             open_ = torch.ones(len(vectors), dtype=torch.bool, device=self.device)
             width = max(map(len, prompts))
             cache = cache_in_place(width + self.max_new_tokens)
-            step_input = self._prompt(torch.from_numpy(vectors).to(self.device), prompts)
+            first, read_by = _distinct(vectors, prompts)
+            first += first[:1] * (self._size(len(first)) - len(first))
+            readers = torch.from_numpy(vectors[first]).to(self.device)
+            step_input = self._prompt(readers, [prompts[row] for row in first])
             padding = torch.tensor([width - len(prompt) for prompt in prompts], device=self.device)
             padded = bool(padding.any())
             embed = self.lm.get_input_embeddings()
             for step in range(self.max_new_tokens):
-                seen = _seen(padding, width, step) if padded else {}
+                seen = _seen(padding if step else padding[first], width, step) if padded else {}
                 output = self.lm(
-                    inputs_embeds=step_input, past_key_values=cache, use_cache=True, **seen
+                    inputs_embeds=step_input,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                    **seen,
                 )
                 logits = output.logits[:, -1].float()  # (batch, vocab)
+                if not step:
+                    places = torch.tensor(read_by, device=self.device)
+                    logits = logits[places]
+                    cache.batch_select_indices(places)
                 logits[:, self.suppress_tokens] = -torch.inf
                 tokens = _pick(logits, heat[row_of], uniform[row_of, step], top_k=top_k)
                 tokens = torch.where(given[row_of, step] < 0, tokens, given[row_of, step])
@@ -218,9 +235,9 @@ class Decoder:
                 n_open = int(open_.sum())
                 if n_open == 0:
                     break
-                if n_open * 2 <= len(open_) and len(open_) > 8:
-                    # Open rows first, then closed ones to make up exactly half.
-                    keep = torch.argsort(~open_, stable=True)[: len(open_) // 2]
+                if (size := self._size(n_open)) < len(open_):
+                    # Open rows first, then closed ones to make up the size.
+                    keep = torch.argsort(~open_, stable=True)[:size]
                     cache.batch_select_indices(keep)
                     tokens, open_, row_of = tokens[keep], open_[keep], row_of[keep]
                     padding = padding[keep]
@@ -248,6 +265,28 @@ class Decoder:
             return text
         ends = [match.end() for match in _SENTENCE_END.finditer(text)]
         return text[: ends[-1]] if ends else text
+
+
+def _less(size: int) -> int:
+    """The next smaller size of a batch, 8 or more: of 2^n three quarters, of these 2^(n - 1), of
+    another size its half."""
+    is_power = size & (size - 1) == 0
+    less = size * 3 // 4 if is_power else size * 2 // 3 if size % 3 == 0 else size // 2
+    return less if less >= 8 else size
+
+
+def _distinct(
+    vectors: NDArray[np.float32], prompts: Sequence[Sequence[int]]
+) -> tuple[list[int], list[int]]:
+    """The first row of each vector and prompt, and for every row which of these it is."""
+    place: dict[tuple[bytes, tuple[int, ...]], int] = {}
+    first, read_by = [], []
+    for row, (vector, prompt) in enumerate(zip(vectors, prompts, strict=True)):
+        at = place.setdefault((vector.tobytes(), tuple(prompt)), len(first))
+        if at == len(first):
+            first.append(row)
+        read_by.append(at)
+    return first, read_by
 
 
 def _uniforms(seed: int, n: int) -> NDArray[np.float64]:

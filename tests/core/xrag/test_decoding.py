@@ -178,10 +178,29 @@ def test_sample_few_rows_take_a_small_batch(monkeypatch: pytest.MonkeyPatch) -> 
         return forward(inputs_embeds=inputs_embeds, **options)
 
     monkeypatch.setattr(decoder.lm, "forward", counted)
-    for rows, size in ((1, 8), (9, 16), (17, 32), (32, 32)):
+    for rows, size in ((1, 8), (9, 12), (13, 16), (17, 24), (25, 32), (32, 32)):
         sizes.clear()
         decoder.sample(VECTORS[:rows], seeds=SEEDS[:rows])
         assert max(sizes) == size
+
+
+def test_sample_reads_a_vector_and_its_prompt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = tiny_decoder()
+    one_by_one = [
+        decoder.sample(VECTORS[:1], seeds=[seed], temperature=0.8)[0] for seed in range(20)
+    ]
+    shapes: list[tuple[int, ...]] = []
+    forward = decoder.lm.forward
+
+    def counted(*, inputs_embeds: Any, **options: Any) -> Any:
+        shapes.append(tuple(inputs_embeds.shape))
+        return forward(inputs_embeds=inputs_embeds, **options)
+
+    monkeypatch.setattr(decoder.lm, "forward", counted)
+    together = decoder.sample(np.repeat(VECTORS[:1], 20, axis=0), seeds=range(20), temperature=0.8)
+    assert together == one_by_one
+    assert shapes[0][0] == 8  # the prompt of one vector, in the smallest batch
+    assert shapes[1][:2] == (24, 1)  # and then a token of each of the 20 rows
 
 
 def test_sample_seeds() -> None:
