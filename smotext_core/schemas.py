@@ -194,7 +194,7 @@ REVIEWS = pl.Schema(
         "label": pl.String(),  # that the row was made for
         "sample_id": pl.String(),
         "content_hash": pl.String(),  # sha256 of the text that was read
-        "verdict": pl.String(),  # "keep", "drop", "relabel"
+        "verdict": pl.String(),  # "keep", "drop", "relabel", "undecided"
         "corrected_label": pl.String(),  # of "relabel", else null
         "reviewer": pl.String(),
         "reviewed_at": pl.String(),  # ISO 8601, UTC

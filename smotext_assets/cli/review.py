@@ -12,7 +12,7 @@ from rich.text import Text
 
 from smotext_assets.graph import check_run
 from smotext_assets.stages import reviews_of
-from smotext_assets.store import Store
+from smotext_assets.store import Store, frame_sha256
 from smotext_core.reviews import (
     acceptance,
     matching,
@@ -112,13 +112,14 @@ def _import(
     console: Console,
 ) -> int:
     rows = store.read_all("synthetic_texts", {"run": given.run}, schema=SYNTHETIC_TEXTS)
+    now = datetime.now(UTC)
     found = parse_verdicts(
         read_review(Path(given.taken).read_bytes(), name=given.taken),
         rows,
         run=given.run,
         labels=set(store.read("labelled_texts")["label"]),
         reviewer=given.reviewer,
-        now=datetime.now(UTC),
+        now=now,
     )
     for line in (*found.gone, *found.faults):
         console.print(Text(line, style="yellow"), soft_wrap=True)
@@ -127,7 +128,7 @@ def _import(
             f"{given.taken} has {len(found.faults)} faulty lines and nothing of it was imported: "
             "mend them, or import the others by --skip-faulty"
         )
-    keep_verdicts(store, given.run, found.verdicts)
+    older = keep_verdicts(store, given.run, found.verdicts, now=now)
     if failed := materialize({}):
         raise ValueError("; ".join(f"{key}: {why}" for key, why in failed.items()))
     skipped = len(found.gone) + len(found.faults)
@@ -138,6 +139,8 @@ def _import(
         ),
         soft_wrap=True,
     )
+    if older:
+        console.print(f"{older} of them were read before what somebody said since, which stands.")
     _print_acceptance(matching(reviews_of(store, given.run), rows), console)
     console.print(
         Text(
@@ -149,13 +152,34 @@ def _import(
     return 0
 
 
-def keep_verdicts(store: Store, run: str, verdicts: pl.DataFrame) -> None:
-    """Verdicts into the table of record, in the place of older ones on the same rows."""
+def keep_verdicts(store: Store, run: str, verdicts: pl.DataFrame, *, now: datetime) -> int:
+    """Verdicts into the table of record, as a partition that no other import writes.
+
+    Who imports at the same moment loses nothing, on a bucket too. The same verdicts taken again are
+    one partition: the new one, in the place of the one before.
+
+    Args:
+        verdicts: REVIEWS; those without a time of their own have that of `now`.
+
+    Returns:
+        how many of them do not stand, for a later one on the same text is there.
+    """
     if verdicts.is_empty():
-        return
-    others = reviews_of(store, run).join(verdicts, on="sample_id", how="anti")
-    told = pl.concat([others, verdicts]).sort("sample_id")
-    store.write("reviews", conform(told, REVIEWS), {"run": run})
+        return 0
+    time = pl.col("reviewed_at")
+    untimed = pl.when(time != now.isoformat(timespec="seconds")).then(time).alias("reviewed_at")
+    content = frame_sha256(verdicts.with_columns(untimed))[:16]
+    there = [at for at in store.partitions("reviews") if at["run"] == run]
+    at = {"run": run, "taken": f"{now:%Y%m%dT%H%M%S%f}-{content}"}
+    store.write("reviews", conform(verdicts, REVIEWS), at)
+    for before in there:
+        if before != at and before.get("taken", "").endswith(content):
+            store.delete("reviews", before)
+    told = store.read_all("reviews", {"run": run}, schema=REVIEWS)
+    later = verdicts.join(told, on=["sample_id", "content_hash"]).filter(
+        pl.col("reviewed_at_right") > pl.col("reviewed_at")
+    )
+    return later["sample_id"].n_unique()
 
 
 def _print_acceptance(reviews: pl.DataFrame, console: Console) -> None:

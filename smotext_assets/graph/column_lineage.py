@@ -48,7 +48,7 @@ DESCRIPTIONS = {
     "difference": "To the real rows alone, paired by seed.",
     "low": "Lower end of the 95 % paired bootstrap interval of the difference.",
     "high": "Upper end of that interval.",
-    "verdict": "helps, no evidence or hurts; of a reader: keep, drop or relabel.",
+    "verdict": "helps, no evidence or hurts; of a reader: keep, drop, relabel or undecided.",
     "corrected_label": "What a reader says is its label.",
     "reviewer": "Who read it.",
     "reviewed_at": "When, UTC.",

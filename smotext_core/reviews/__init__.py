@@ -3,7 +3,13 @@
 Verdicts are about one text: a row whose text has changed has none.
 """
 
-from smotext_core.reviews.acceptance import acceptance, apply_verdicts, matching, wilson
+from smotext_core.reviews.acceptance import (
+    acceptance,
+    apply_verdicts,
+    matching,
+    standing,
+    wilson,
+)
 from smotext_core.reviews.files import (
     FILE_COLUMNS,
     read_review,
@@ -27,5 +33,6 @@ __all__ = [
     "review_page",
     "review_rows",
     "review_xlsx",
+    "standing",
     "wilson",
 ]

@@ -14,7 +14,8 @@ from smotext_core.reviews.order import SAMPLE, UNSURE
 from smotext_core.schemas import REVIEWS
 from smotext_core.texts import unguarded
 
-VERDICTS = ("keep", "drop")
+UNDECIDED = "undecided"  # takes a verdict back
+VERDICTS = ("keep", "drop", UNDECIDED)
 _MANGLED = re.compile(r"[\d.,:/+\-\sEe]+")
 
 
@@ -46,7 +47,8 @@ def parse_verdicts(
     Args:
         cells: of `read_review`. rows: SYNTHETIC_TEXTS, the run's rows now.
         labels: of the corpus, one of which a corrected label must be.
-        reviewer: who read rows that name nobody. now: when, of those that name no time.
+        reviewer: who read rows that name nobody. now: when, of those that name no time, or one
+            that is yet to come.
     """
     known = {row["sample_id"]: row for row in rows.iter_rows(named=True)}
     numbers = {sample_id.rpartition(".")[0] for sample_id in known}
@@ -79,9 +81,9 @@ def parse_verdicts(
         elif not _same(unguarded(row["text"]), known[sample_id]["text"]):
             fault = f"the text of {sample_id} is another one than that in the store"
         elif verdict and verdict not in VERDICTS:
-            fault = f"the verdict must be keep or drop, got {cell['verdict']!r}"
-        elif label and verdict == "drop":
-            fault = "it says drop and corrects the label: leave one of the two empty"
+            fault = f"the verdict must be keep, drop or undecided, got {cell['verdict']!r}"
+        elif label and verdict in ("drop", UNDECIDED):
+            fault = f"it says {verdict} and corrects the label: leave one of the two empty"
         elif label and label not in labels:
             fault = f"the corrected label must be one of {sorted(labels)}, got {label!r}"
         elif not (cell["reviewer"] or reviewer):
@@ -129,4 +131,5 @@ def _time(told: str, now: datetime) -> str | None:
     except ValueError:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return at.astimezone(UTC).isoformat(timespec="seconds")
+    # the latest verdict stands: by a clock that is ahead it would for ever
+    return min(at, now).astimezone(UTC).isoformat(timespec="seconds")
