@@ -216,6 +216,23 @@ ACCEPTANCE = pl.Schema(
     }
 )
 
+READER_CALIBRATION = pl.Schema(
+    {
+        "label": pl.String(),
+        "asked": pl.Float64(),  # the share of texts that readers are to accept
+        "outcome": pl.String(),  # "raised", "reached", "not reached", "too few verdicts"
+        "held_out_round_trip": pl.Float64(),  # minima that held-out real texts gave
+        "held_out_label_confidence": pl.Float64(),  # null: the likeliest label counts
+        "min_round_trip": pl.Float64(),
+        "min_label_confidence": pl.Float64(),
+        "read": pl.Int64(),  # texts drawn at random that reach the minima
+        "accepted": pl.Int64(),  # of those kept as they are
+        "share": pl.Float64(),  # null: none was read
+        "low": pl.Float64(),  # 95 % interval
+        "high": pl.Float64(),
+    }
+)
+
 EXPORTS = pl.Schema(
     {
         "run": pl.String(),

@@ -14,8 +14,8 @@ from smotext_assets.graph import (
 from smotext_assets.store import Store
 from smotext_core.card import markdown_table
 from smotext_core.privacy import READERS
-from smotext_core.reviews import acceptance, matching, standing
-from smotext_core.schemas import GATES, REVIEWS, SYNTHETIC_TEXTS
+from smotext_core.reviews import acceptance, calibrate_on_reviews, matching, standing
+from smotext_core.schemas import GATES, READER_CALIBRATION, REVIEWS, SYNTHETIC_TEXTS
 
 ENOUGH_READ, ENOUGH_ACCEPTED = 10, 0.8  # of a label, where no gate says otherwise
 
@@ -27,6 +27,31 @@ def reviews_of(tables: Store, run: str) -> pl.DataFrame:
     hold one partition a run, which comes first.
     """
     return standing(tables.read_all("reviews", {"run": run}, schema=REVIEWS))
+
+
+def calibrate_by_readers(
+    tables: Store,
+    partition: dict[str, str],
+    label: str,
+    *,
+    accepted_share: float,
+    min_round_trip: float,
+    min_label_confidence: float | None,
+) -> pl.DataFrame:
+    """The table `reader_calibration` of label × run; empty, and none, where no share is asked."""
+    if not accepted_share:
+        if tables.manifest("reader_calibration", partition) is not None:
+            tables.delete("reader_calibration", partition)
+        return READER_CALIBRATION.to_frame()
+    found = calibrate_on_reviews(
+        reviews_of(tables, partition["run"]),
+        label,
+        accepted_share=accepted_share,
+        min_round_trip=min_round_trip,
+        min_label_confidence=min_label_confidence,
+    )
+    tables.write("reader_calibration", found, partition)
+    return found
 
 
 def read_by_label(tables: Store, run: str) -> pl.DataFrame:

@@ -22,6 +22,7 @@ _FLAGS = {
     ("decoded_texts", "n_candidates"): "--candidates",
     ("decoded_texts", "temperature"): "--temperature",
     ("synthetic_texts", "max_rouge_l"): "--max-rouge-l",
+    ("synthetic_texts", "calibrate_on_reviews"): "--calibrate-on-reviews",
     ("synthetic_table", "hold_where_it_hurts"): "--hold-where-it-hurts",
     ("synthetic_table", "min_accepted"): "--min-accepted",
 }

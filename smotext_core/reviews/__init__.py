@@ -18,14 +18,28 @@ from smotext_core.reviews.files import (
 )
 from smotext_core.reviews.order import SAMPLE, review_rows
 from smotext_core.reviews.page import review_page
+from smotext_core.reviews.thresholds import (
+    MIN_VERDICTS,
+    NOT_REACHED,
+    RAISED,
+    REACHED,
+    TOO_FEW,
+    calibrate_on_reviews,
+)
 from smotext_core.reviews.verdicts import Found, parse_verdicts
 
 __all__ = [
     "FILE_COLUMNS",
+    "MIN_VERDICTS",
+    "NOT_REACHED",
+    "RAISED",
+    "REACHED",
     "SAMPLE",
+    "TOO_FEW",
     "Found",
     "acceptance",
     "apply_verdicts",
+    "calibrate_on_reviews",
     "matching",
     "parse_verdicts",
     "read_review",
