@@ -10,6 +10,7 @@ from smotext_core.reviews.acceptance import (
     standing,
     wilson,
 )
+from smotext_core.reviews.argilla_records import Pulled, pull_review, push_review
 from smotext_core.reviews.files import (
     FILE_COLUMNS,
     read_review,
@@ -37,11 +38,14 @@ __all__ = [
     "SAMPLE",
     "TOO_FEW",
     "Found",
+    "Pulled",
     "acceptance",
     "apply_verdicts",
     "calibrate_on_reviews",
     "matching",
     "parse_verdicts",
+    "pull_review",
+    "push_review",
     "read_review",
     "review_frame",
     "review_page",
