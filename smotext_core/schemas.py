@@ -206,7 +206,7 @@ REVIEWS = pl.Schema(
         "label": pl.String(),  # that the row was made for
         "sample_id": pl.String(),
         "content_hash": pl.String(),  # sha256 of the text that was read
-        "verdict": pl.String(),  # "keep", "drop", "relabel"
+        "verdict": pl.String(),  # "keep", "drop", "relabel", "undecided"
         "corrected_label": pl.String(),  # of "relabel", else null
         "reviewer": pl.String(),
         "reviewed_at": pl.String(),  # ISO 8601, UTC
@@ -223,6 +223,23 @@ ACCEPTANCE = pl.Schema(
         "sampled": pl.Int64(),  # of these drawn at random
         "accepted": pl.Int64(),  # of those kept as they are
         "share": pl.Float64(),  # of the sampled; null: none was
+        "low": pl.Float64(),  # 95 % interval
+        "high": pl.Float64(),
+    }
+)
+
+READER_CALIBRATION = pl.Schema(
+    {
+        "label": pl.String(),
+        "asked": pl.Float64(),  # the share of texts that readers are to accept
+        "outcome": pl.String(),  # "raised", "reached", "not reached", "too few verdicts"
+        "held_out_round_trip": pl.Float64(),  # minima that held-out real texts gave
+        "held_out_label_confidence": pl.Float64(),  # null: the likeliest label counts
+        "min_round_trip": pl.Float64(),
+        "min_label_confidence": pl.Float64(),
+        "read": pl.Int64(),  # texts drawn at random that reach the minima
+        "accepted": pl.Int64(),  # of those kept as they are
+        "share": pl.Float64(),  # null: none was read
         "low": pl.Float64(),  # 95 % interval
         "high": pl.Float64(),
     }

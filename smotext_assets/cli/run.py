@@ -75,6 +75,7 @@ _OPTION = {
     "temperature": "--temperature",
     "n_nearest": "--found",
     "max_rouge_l": "--max-rouge-l",
+    "calibrate_on_reviews": "--calibrate-on-reviews",
     "adapt_steps": "--adapt",
     "min_accepted": "--min-accepted",
 }
@@ -117,6 +118,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         metavar="F1",
         help="refuse texts that repeat a closer one of their label to this ROUGE-L, such as 0.7; "
         f"{_AS_MADE} no such filter",
+    )
+    parser.add_argument(
+        "--calibrate-on-reviews",
+        type=float,
+        metavar="SHARE",
+        help="raise the least round trip and label confidence of each label until readers accept "
+        f"this share of its texts, such as .9, see `smotext review`; 0: do not; {_AS_MADE} not",
     )
     parser.add_argument(
         "--publish-anyway",
@@ -277,7 +285,13 @@ def _asked(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
             {"n_candidates": given.candidates, "temperature": given.temperature},
         ),
         "found_texts": (FoundTextsConfig, {"n_nearest": given.found}),
-        "synthetic_texts": (SyntheticTextsConfig, {"max_rouge_l": given.max_rouge_l}),
+        "synthetic_texts": (
+            SyntheticTextsConfig,
+            {
+                "max_rouge_l": given.max_rouge_l,
+                "calibrate_on_reviews": given.calibrate_on_reviews,
+            },
+        ),
         "synthetic_table": (
             SyntheticTableConfig,
             {

@@ -12,7 +12,8 @@ from smotext_assets.stages import stale_rows
 from smotext_assets.store import Store
 from smotext_core.filters import COMPETENCE, FOUND, SURPLUS
 from smotext_core.privacy import held_back
-from smotext_core.schemas import GATES, REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.reviews import MIN_VERDICTS, NOT_REACHED, RAISED, REACHED, TOO_FEW
+from smotext_core.schemas import GATES, READER_CALIBRATION, REJECTED_TEXTS, SYNTHETIC_TEXTS
 from smotext_core.xrag import described
 
 
@@ -64,6 +65,8 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
             ),
             soft_wrap=True,
         )
+    for line in _by_readers(store, run):
+        console.print(Text(line), soft_wrap=True)
     texts = dict(store.read("labelled_texts").select("text_id", "text").iter_rows())
     for row in _samples(store, run).iter_rows(named=True):
         console.print(Text(f"\n{row['label']}  ", style="bold") + Text(row["sample_id"], "dim"))
@@ -77,6 +80,29 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
         "lineage  make dev, then Assets → View global asset lineage",
     ):
         console.print(Text(line), soft_wrap=True)
+
+
+def _by_readers(store: Store, run: str) -> list[str]:
+    """What readers' verdicts made of each label's minima, a line a label, where it was asked."""
+    found = store.read_all("reader_calibration", {"run": run}, schema=READER_CALIBRATION)
+    lines = []
+    for row in found.iter_rows(named=True):
+        at = f"round trip {row['min_round_trip']:.3f}"
+        if row["min_label_confidence"] is not None:
+            at += f", label confidence {row['min_label_confidence']:.3f}"
+        of = f"{row['accepted']} of {row['read']} read texts accepted"
+        if row["share"] is not None:
+            of += f", {row['share']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
+        told = {
+            RAISED: f"minima raised to {at}: {of}",
+            REACHED: f"minima stay at {at}: {of}",
+            NOT_REACHED: f"minima stay at {at}: {of}; none higher leave {MIN_VERDICTS} read texts "
+            f"of which {row['asked']:.0%} are",
+            TOO_FEW: f"minima stay at {at}: {row['read']} texts drawn at random were read, "
+            f"{MIN_VERDICTS} are needed",
+        }
+        lines.append(f"readers  {row['label']}: {told[row['outcome']]}")
+    return lines
 
 
 def _samples(store: Store, run: str) -> pl.DataFrame:

@@ -60,7 +60,7 @@ def changes(store: Store, documents: list[str], phrases: list[str]) -> Iterator[
     descends = pl.col("parent_ids").list.eval(_document(pl.element()).is_in(documents)).list.any()
     tables = ("gates", *BY_SAMPLE)  # while the pairs tell the descent
     there = {t: [tuple(p.items()) for p in store.partitions(t)] for t in tables}
-    quotes = quotes_of(phrases)
+    taken, quotes = store.partitions("reviews"), quotes_of(phrases)
     for place in sorted({place for places in there.values() for place in places}):
         partition = dict(place)
         frames = {t: read_if_sound(store, t, partition) for t in tables if place in there[t]}
@@ -70,7 +70,8 @@ def changes(store: Store, documents: list[str], phrases: list[str]) -> Iterator[
             if (frame := frames.get(table)) is not None
             for sample in frame.filter(descends)["sample_id"]
         }
-        yield from _verdicts(store, partition, doomed, frames, repeats)
+        of_run = [at for at in taken if at["run"] == partition["run"]]
+        yield from _verdicts(store, of_run, doomed, frames, repeats)
         for table, frame in frames.items():
             if frame is None:
                 yield Change(table, partition, None, 0)
@@ -109,27 +110,25 @@ def changes(store: Store, documents: list[str], phrases: list[str]) -> Iterator[
 
 def _verdicts(
     store: Store,
-    partition: dict[str, str],
+    partitions: list[dict[str, str]],
     doomed: set[str],
     frames: dict[str, pl.DataFrame | None],
     repeats: pl.Expr,
 ) -> Iterator[Change]:
     """Readers' verdicts on what goes: they tell the hash of its text."""
-    at = {"run": partition["run"]}
-    if store.manifest("reviews", at) is None:
-        return
-    verdicts = read_if_sound(store, "reviews", at)
-    if verdicts is None:
-        yield Change("reviews", at, None, 0)
-        return
     gone = doomed | {
         sample
         for frame in frames.values()
         if frame is not None and "text" in frame.columns
         for sample in frame.filter(repeats)["sample_id"]
     }
-    kept = verdicts.filter(~pl.col("sample_id").is_in(list(gone)))
-    yield from _change("reviews", at, verdicts, kept)
+    for at in partitions:
+        verdicts = read_if_sound(store, "reviews", at)
+        if verdicts is None:
+            yield Change("reviews", at, None, 0)
+        else:
+            kept = verdicts.filter(~pl.col("sample_id").is_in(list(gone)))
+            yield from _change("reviews", at, verdicts, kept)
 
 
 def _reasons(

@@ -215,7 +215,7 @@ def _plan(
 
 def _apply(store: Store, change: Change) -> None:
     kept, partition = change.kept, change.partition
-    if kept is None or (change.table == "embeddings" and kept.is_empty()):
+    if kept is None or (change.table in ("embeddings", "reviews") and kept.is_empty()):
         store.delete(change.table, partition)
         return
     manifest = store.manifest(change.table, partition)

@@ -24,7 +24,7 @@ from smotext_core.card import class_map
 from smotext_core.card import dataset_card as build_card
 from smotext_core.filters import shortfall
 from smotext_core.privacy import held_back
-from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.schemas import READER_CALIBRATION, REJECTED_TEXTS, SYNTHETIC_TEXTS
 
 
 @dg.asset(
@@ -111,6 +111,9 @@ def dataset_card(
             examples=_examples(rejected),
             gates=gates,
             acceptance=read_by_label(tables, run),
+            reader_calibration=tables.read_all(
+                "reader_calibration", {"run": run}, schema=READER_CALIBRATION
+            ),
             options={
                 slug: {**shared, **own} for slug, own in options_of_labels(tables, run).items()
             },

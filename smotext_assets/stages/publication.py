@@ -22,6 +22,7 @@ from smotext_assets.graph import (
     with_vectors,
 )
 from smotext_assets.stages.leakage import audit_rows
+from smotext_assets.stages.reviews import reviews_of
 from smotext_assets.store import JSON, Manifest, Store, frame_sha256, refresh_warehouse
 from smotext_core.card import markdown_table
 from smotext_core.filters import competence_of
@@ -41,7 +42,6 @@ from smotext_core.schemas import (
     EVALUATION,
     GATES,
     PRIVACY_AUDIT,
-    REVIEWS,
     SYNTHETIC_TEXTS,
 )
 
@@ -124,7 +124,7 @@ def synthetic_table(
         partition = {"label": label, "run": run}
         rows, sha256 = synthetic_texts.read(**partition), synthetic_texts.sha256(**partition)
         texts = of_label(corpus, label)
-        told = matching(reviews.read_all(schema=REVIEWS, run=run), rows)
+        told = matching(reviews_of(reviews.store, run), rows)
         name, efficacy = texts["label"][0], None
         hold = config.hold_where_it_hurts
         if hold is None:

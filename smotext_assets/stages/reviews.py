@@ -14,15 +14,44 @@ from smotext_assets.graph import (
 from smotext_assets.store import Store
 from smotext_core.card import markdown_table
 from smotext_core.privacy import READERS
-from smotext_core.reviews import acceptance, matching
-from smotext_core.schemas import GATES, REVIEWS, SYNTHETIC_TEXTS
+from smotext_core.reviews import acceptance, calibrate_on_reviews, matching, standing
+from smotext_core.schemas import GATES, READER_CALIBRATION, REVIEWS, SYNTHETIC_TEXTS
 
 ENOUGH_READ, ENOUGH_ACCEPTED = 10, 0.8  # of a label, where no gate says otherwise
 
 
 def reviews_of(tables: Store, run: str) -> pl.DataFrame:
-    """REVIEWS of a run, empty where nobody has looked."""
-    return tables.read_all("reviews", {"run": run}, schema=REVIEWS)
+    """REVIEWS of a run that stand, empty where nobody has looked.
+
+    Each import is a partition of its own, `taken` under the run, sorted by time; stores of before
+    hold one partition a run, which comes first.
+    """
+    return standing(tables.read_all("reviews", {"run": run}, schema=REVIEWS))
+
+
+def calibrate_by_readers(
+    tables: Store,
+    partition: dict[str, str],
+    label: str,
+    *,
+    accepted_share: float,
+    min_round_trip: float,
+    min_label_confidence: float | None,
+) -> pl.DataFrame:
+    """The table `reader_calibration` of label × run; empty, and none, where no share is asked."""
+    if not accepted_share:
+        if tables.manifest("reader_calibration", partition) is not None:
+            tables.delete("reader_calibration", partition)
+        return READER_CALIBRATION.to_frame()
+    found = calibrate_on_reviews(
+        reviews_of(tables, partition["run"]),
+        label,
+        accepted_share=accepted_share,
+        min_round_trip=min_round_trip,
+        min_label_confidence=min_label_confidence,
+    )
+    tables.write("reader_calibration", found, partition)
+    return found
 
 
 def read_by_label(tables: Store, run: str) -> pl.DataFrame:
@@ -45,7 +74,8 @@ def reviews(
     """One row per verdict of a person on a synthetic text: keep, drop or another label.
 
     `smotext review --import` writes them and materialises this; by hand it only counts again. A
-    verdict is about one text: where a row was made anew with another one it does not count.
+    verdict is about one text: where a row was made anew with another one it does not count. Here
+    are those that stand; of one that was replaced or taken back the table keeps a record.
     """
     tables = store.open()
 

@@ -18,6 +18,7 @@ from smotext_assets.graph import (
     of_label,
     with_vectors,
 )
+from smotext_assets.stages.reviews import calibrate_by_readers
 from smotext_assets.store import JSON, Store
 from smotext_core.card import class_map, markdown_table
 from smotext_core.filters import (
@@ -78,6 +79,14 @@ class SyntheticTextsConfig(dg.Config):
         "the label's texts reach that it did not see, and one in twenty others at most; where "
         "they are too few, no other label may be likelier.",
     )
+    calibrate_on_reviews: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="The share of texts that readers are to accept: the two minima are raised, by "
+        "the verdicts on the label's texts that were drawn at random, until it is reached; they "
+        "are never lowered. 0: they stay as they are.",
+    )
 
 
 @dg.asset(
@@ -137,6 +146,7 @@ def synthetic_texts(
         )
         calibration = _calibration(tables, label, run)
         options = config.model_dump()
+        asked = options.pop("calibrate_on_reviews")
         if config.max_rouge_l is None:  # texts chosen before there was this filter stay as they are
             del options["max_rouge_l"]
         if config.min_round_trip is None:
@@ -144,6 +154,17 @@ def synthetic_texts(
             options["min_round_trip"] = FIXED_ROUND_TRIP if found is None else found
         if config.min_label_confidence is None:
             options["min_label_confidence"] = threshold_of(confidences, real["label"][0])
+        readers = calibrate_by_readers(
+            tables,
+            partition,
+            real["label"][0],
+            accepted_share=asked,
+            min_round_trip=options["min_round_trip"],
+            min_label_confidence=options["min_label_confidence"] if config.check_label else None,
+        )
+        minima = ("min_round_trip", "min_label_confidence")
+        for told in readers.select(minima).iter_rows(named=True):
+            options |= told
 
         def choose() -> tuple[pl.DataFrame, dict[str, JSON]]:
             if candidates.is_empty():
@@ -189,6 +210,7 @@ def synthetic_texts(
                 ),
                 **({"unlabelled": unlabelled.sha256} if unlabelled else {}),
                 **options,
+                **({"calibrate_on_reviews": asked} if asked else {}),
             },
             make=choose,
         )
@@ -203,6 +225,7 @@ def synthetic_texts(
             "calibration": dg.MetadataValue.md(
                 markdown_table(pl.concat([calibration, confidences.filter(label=real["label"][0])]))
             ),
+            "calibration_by_readers": dg.MetadataValue.md(markdown_table(readers)),
             "rejected": dg.MetadataValue.md(markdown_table(reasons)),
             "first_samples": dg.MetadataValue.md(markdown_table(_named(frame))),
             # its texts stand on the card, which `smotext forget` can withdraw

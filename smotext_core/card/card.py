@@ -28,6 +28,7 @@ from smotext_core.card.evidence import (
     diversity_table,
     efficacy,
     held_back,
+    minima,
     reading,
     refused,
     result,
@@ -57,6 +58,7 @@ def dataset_card(
     gates: pl.DataFrame | None = None,
     options: Mapping[str, Mapping[str, Mapping[str, Any]]] = {},
     acceptance: pl.DataFrame | None = None,
+    reader_calibration: pl.DataFrame | None = None,
     language: str = "en",
     licence: str = "other",
 ) -> tuple[str, str]:
@@ -75,6 +77,8 @@ def dataset_card(
         gates: run, label, gate, value, limit, passed, published_anyway; rows may be of any gate.
         options: slug → asset → the options, other than default, that `config` does not hold.
         acceptance: ACCEPTANCE, what readers kept; None or empty: nobody has read the texts.
+        reader_calibration: READER_CALIBRATION, minima raised by what they kept; None or empty:
+            none was asked for.
         language, licence: of the data set, as the Hugging Face hub writes them.
 
     Returns:
@@ -100,7 +104,7 @@ def dataset_card(
         section("Samples and their parents", *_sample_blocks(synthetic, labelled)),
         section("Does it help?", *efficacy(evaluation, advice)),
         section("Does it leak?", *audit(privacy_audit)),
-        section("Has anybody read them?", *reading(read)),
+        section("Has anybody read them?", *reading(read), *minima(reader_calibration)),
         *([section("Held back, and published all the same", *held)] if held else []),
         section("Do the texts repeat each other?", *diversity_table(synthetic, labelled)),
         section("What the filters refused", *refused(rejected, synthetic.height, examples or {})),

@@ -168,6 +168,41 @@ def reading(acceptance: pl.DataFrame) -> list[Block]:
     ]
 
 
+def minima(reader_calibration: pl.DataFrame | None) -> list[Block]:
+    """What readers' verdicts made of the filters' minima; none where it was not asked for."""
+    if reader_calibration is None or reader_calibration.is_empty():
+        return []
+    rows = [
+        (
+            row["label"],
+            row["asked"],
+            row["outcome"],
+            row["held_out_round_trip"],
+            row["min_round_trip"],
+            row["held_out_label_confidence"],
+            row["min_label_confidence"],
+            row["read"],
+            _share(row["share"], row["low"], row["high"]),
+        )
+        for row in reader_calibration.sort("label").iter_rows(named=True)
+    ]
+    names = (
+        "label", "asked", "outcome", "round trip", "by readers", "confidence", "by readers",
+        "read", "accepted",
+    )  # fmt: skip
+    return [
+        paragraph(
+            "The least round trip and label confidence were to be raised until readers accept the "
+            "share asked for. Beside what held-out texts gave stands what the verdicts made of it, "
+            "then the texts drawn at random that reach it and the share of them that was kept. "
+            "The minima were chosen by these very verdicts, so the share flatters them: of texts "
+            "read later a little less will be accepted. Whoever makes the run again needs the "
+            "verdicts too."
+        ),
+        table(names, rows, numbers=(1, 3, 4, 5, 6, 7)),
+    ]
+
+
 def _share(share: float | None, low: float | None, high: float | None) -> str:
     if share is None or low is None or high is None:
         return "not told"

@@ -23,6 +23,7 @@ _FLAGS = {
     ("decoded_texts", "temperature"): "--temperature",
     ("found_texts", "n_nearest"): "--found",
     ("synthetic_texts", "max_rouge_l"): "--max-rouge-l",
+    ("synthetic_texts", "calibrate_on_reviews"): "--calibrate-on-reviews",
     ("synthetic_table", "hold_where_it_hurts"): "--hold-where-it-hurts",
     ("synthetic_table", "min_accepted"): "--min-accepted",
 }

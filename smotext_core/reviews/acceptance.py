@@ -6,10 +6,25 @@ import math
 
 import polars as pl
 
-from smotext_core.reviews.verdicts import content_hash
+from smotext_core.reviews.verdicts import UNDECIDED, content_hash
 from smotext_core.schemas import ACCEPTANCE, SYNTHETIC_TEXTS, conform
 
 _Z = 1.96  # of a 95 % interval
+
+
+def standing(reviews: pl.DataFrame) -> pl.DataFrame:
+    """REVIEWS that stand, one a text at most, in the order of samples.
+
+    Of several verdicts on one text the one read last stands, of those read at the same time the one
+    that comes later; a text whose last verdict is "undecided" has none.
+
+    Args:
+        reviews: REVIEWS of one run, imports one below the other as they were taken.
+    """
+    last = reviews.sort("reviewed_at", maintain_order=True).unique(
+        ["sample_id", "content_hash"], keep="last", maintain_order=True
+    )
+    return last.filter(pl.col("verdict") != UNDECIDED).sort("sample_id", "content_hash")
 
 
 def matching(reviews: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

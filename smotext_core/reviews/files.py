@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from smotext_core.reviews.verdicts import VERDICTS
 from smotext_core.texts import guarded
 
 FILE_COLUMNS = (
@@ -93,7 +94,7 @@ def review_xlsx(frame: pl.DataFrame, labels: Sequence[str]) -> bytes:
                 elif cell is not None:
                     sheet.write_number(line, column, cell)
         place = frame.columns.index
-        for name, choice in (("verdict", ["keep", "drop"]), ("corrected_label", list(labels))):
+        for name, choice in (("verdict", [*VERDICTS]), ("corrected_label", list(labels))):
             if len(",".join(choice)) < 256:  # Excel takes no longer list
                 sheet.data_validation(
                     1, place(name), max(frame.height, 1), place(name),

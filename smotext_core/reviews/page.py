@@ -90,7 +90,8 @@ function remember() {
 }
 function told(id) {
   const found = verdicts[id];
-  return !found ? "" : found.corrected_label ? "relabel" : found.verdict;
+  if (!found || found.verdict === "undecided") return "";
+  return found.corrected_label ? "relabel" : found.verdict;
 }
 function show() {
   const row = data.rows[here], done = data.rows.filter((r) => told(r.sample_id)).length;
@@ -103,20 +104,27 @@ function show() {
   at("parents").textContent = row.parents;
   at("corrected").value = (verdicts[row.sample_id] || {}).corrected_label || "";
   at("told").textContent = verdict === "relabel" ? "Label corrected." :
-    verdict === "keep" ? "Kept." : verdict === "drop" ? "Dropped." : "";
+    verdict === "keep" ? "Kept." : verdict === "drop" ? "Dropped." :
+    verdicts[row.sample_id] ? "Taken back." : "";
 }
 function move(by) {
   here = Math.min(Math.max(here + by, 0), Math.max(data.rows.length - 1, 0)); show();
 }
+function say(row, verdict, corrected_label) {
+  verdicts[row.sample_id] = {verdict, corrected_label, reviewer: at("reviewer").value.trim(),
+    reviewed_at: new Date().toISOString()};
+  remember();
+}
 function judge(verdict, corrected_label) {
   const row = data.rows[here];
-  if (!row) return;
-  verdicts[row.sample_id] = {verdict, corrected_label: corrected_label || "",
-    reviewer: at("reviewer").value.trim(), reviewed_at: new Date().toISOString()};
-  remember(); move(1);
+  if (row) { say(row, verdict, corrected_label || ""); move(1); }
 }
 function clear() {
-  if (data.rows[here]) { verdicts[data.rows[here].sample_id] = null; remember(); show(); }
+  const row = data.rows[here];
+  if (!row) return;
+  if (row.verdict || row.corrected_label) say(row, "undecided", "");  // empty would change nothing
+  else { verdicts[row.sample_id] = null; remember(); }
+  show();
 }
 function cell(value) {
   let text = value === null || value === undefined ? "" : String(value);
@@ -127,7 +135,7 @@ function csv() {
   const none = {verdict: "", corrected_label: "", reviewer: "", reviewed_at: ""};
   const lines = data.rows.map((row) => {
     const found = verdicts[row.sample_id] || none, name = at("reviewer").value.trim();
-    const who = told(row.sample_id) ? found.reviewer || name : "";
+    const who = found.verdict || found.corrected_label ? found.reviewer || name : "";
     const full = {...row, ...none, ...found, reviewer: who};
     return data.columns.map((column) => cell(full[column])).join(",");
   });

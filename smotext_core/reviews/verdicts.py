@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ from smotext_core.reviews.order import SAMPLE, UNSURE
 from smotext_core.schemas import REVIEWS
 from smotext_core.texts import unguarded
 
-VERDICTS = ("keep", "drop")
+UNDECIDED = "undecided"  # takes a verdict back
+VERDICTS = ("keep", "drop", UNDECIDED)
 _MANGLED = re.compile(r"[\d.,:/+\-\sEe]+")
 
 
@@ -40,22 +41,27 @@ def parse_verdicts(
     labels: Collection[str],
     reviewer: str | None,
     now: datetime,
+    places: Sequence[str] | None = None,
 ) -> Found:
     """The verdicts in a file; nothing is refused here, the faults are told.
 
     Args:
         cells: of `read_review`. rows: SYNTHETIC_TEXTS, the run's rows now.
+        places: what to call each row of `cells`; None: it is a line of a file.
         labels: of the corpus, one of which a corrected label must be.
-        reviewer: who read rows that name nobody. now: when, of those that name no time.
+        reviewer: who read rows that name nobody. now: when, of those that name no time, or one
+            that is yet to come.
     """
     known = {row["sample_id"]: row for row in rows.iter_rows(named=True)}
     numbers = {sample_id.rpartition(".")[0] for sample_id in known}
     found: dict[str, dict[str, object]] = {}
-    first: dict[str, int] = {}
+    first: dict[str, str] = {}
     gone: list[str] = []
     faults: list[str] = []
     unread = 0
-    for line, row in enumerate(cells.iter_rows(named=True), 2):  # the header is the first
+    if places is None:
+        places = [f"line {n}" for n in range(2, cells.height + 2)]  # the header is the first
+    for place, row in zip(places, cells.iter_rows(named=True), strict=True):
         cell = {name: unguarded(text).strip() for name, text in row.items() if name != "text"}
         sample_id, label = cell["sample_id"], cell["corrected_label"]
         if not cell["verdict"] and not label:
@@ -68,7 +74,7 @@ def parse_verdicts(
         elif sample_id not in known:
             stem, _, number = sample_id.rpartition(".")
             if stem in numbers and number.isdigit():
-                gone.append(f"line {line}: the row {sample_id} is no more")
+                gone.append(f"{place}: the row {sample_id} is no more")
                 continue
             fault = (
                 f"the id {sample_id!r} is no id but a number or date: a spreadsheet changed it, "
@@ -79,9 +85,9 @@ def parse_verdicts(
         elif not _same(unguarded(row["text"]), known[sample_id]["text"]):
             fault = f"the text of {sample_id} is another one than that in the store"
         elif verdict and verdict not in VERDICTS:
-            fault = f"the verdict must be keep or drop, got {cell['verdict']!r}"
-        elif label and verdict == "drop":
-            fault = "it says drop and corrects the label: leave one of the two empty"
+            fault = f"the verdict must be keep, drop or undecided, got {cell['verdict']!r}"
+        elif label and verdict in ("drop", UNDECIDED):
+            fault = f"it says {verdict} and corrects the label: leave one of the two empty"
         elif label and label not in labels:
             fault = f"the corrected label must be one of {sorted(labels)}, got {label!r}"
         elif not (cell["reviewer"] or reviewer):
@@ -89,9 +95,9 @@ def parse_verdicts(
         elif (at := _time(cell["reviewed_at"], now)) is None:
             fault = f"reviewed_at must be ISO 8601 or empty, got {cell['reviewed_at']!r}"
         elif sample_id in first:
-            fault = f"the row {sample_id} is in line {first[sample_id]} too"
+            fault = f"the row {sample_id} is in {first[sample_id]} too"
         else:
-            first[sample_id] = line
+            first[sample_id] = place
             of = known[sample_id]
             correct = bool(label) and label != of["label"]
             found[sample_id] = {
@@ -111,7 +117,7 @@ def parse_verdicts(
                 fault = f"why must be {SAMPLE!r} or {UNSURE!r}, got {cell['why']!r}"
                 del found[sample_id]
         if fault:
-            faults.append(f"line {line}: {fault}")
+            faults.append(f"{place}: {fault}")
     table = pl.DataFrame(list(found.values()), schema=REVIEWS, orient="row").sort("sample_id")
     return Found(table, unread, gone, faults)
 
@@ -129,4 +135,5 @@ def _time(told: str, now: datetime) -> str | None:
     except ValueError:
         return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return at.astimezone(UTC).isoformat(timespec="seconds")
+    # the latest verdict stands: by a clock that is ahead it would for ever
+    return min(at, now).astimezone(UTC).isoformat(timespec="seconds")

@@ -148,7 +148,7 @@ def test_a_file_with_a_faulty_line_is_not_half_imported(
     arguments = ("review", "r1", "--import", str(file), "--reviewer", "Ada")
     assert home.main(*arguments) == 2
     told = capfd.readouterr()
-    assert "line 5: the verdict must be keep or drop, got 'perhaps'" in told.out
+    assert "line 5: the verdict must be keep, drop or undecided, got 'perhaps'" in told.out
     assert "nothing of it was imported" in " ".join(told.err.split())
     assert home.files() == before
     assert home.main(*arguments, "--skip-faulty") == 0
@@ -184,10 +184,10 @@ def test_verdicts_go_with_a_forgotten_text(home: Home, tmp_path: Path) -> None:
     assert home.main("review", "r1", "--import", str(file), "--reviewer", "Ada") == 0
     parent = made["parent_ids"][0][0]
     children = set(made.filter(pl.col("parent_ids").list.contains(parent))["sample_id"])
-    before = set(home.store.read("reviews", {"run": "r1"})["sample_id"])
+    before = set(home.store.read_all("reviews", {"run": "r1"})["sample_id"])
     assert children < before
     receipt = forget(home.store, home.warehouse, [parent]).row(0, named=True)
-    after = set(home.store.read("reviews", {"run": "r1"})["sample_id"])
+    after = set(home.store.read_all("reviews", {"run": "r1"})["sample_id"])
     assert not after & children
     gone = dict(zip(receipt["tables"], receipt["rows"], strict=True))
     assert gone["reviews"] == len(before - after)
@@ -202,4 +202,4 @@ def test_a_spreadsheet_that_changed_the_ids_is_refused_whole(
     file.write_bytes(csv_bytes(frame))
     assert home.main("review", "r1", "--import", str(file), "--reviewer", "Ada") == 2
     assert "a spreadsheet changed it" in " ".join(capfd.readouterr().out.split())
-    assert home.store.manifest("reviews", {"run": "r1"}) is None
+    assert home.store.partitions("reviews") == []

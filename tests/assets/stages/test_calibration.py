@@ -153,3 +153,62 @@ def test_texts_that_repeat_others_are_refused_where_asked(home: Home, larger: Pa
     assert home.files() == files
     assert home.main(*given, "--max-rouge-l", "1") == 0
     assert home.store.read("synthetic_texts", AT).equals(made)
+
+
+def test_minima_are_raised_by_the_verdicts_of_readers_and_never_lowered(
+    home: Home, larger: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = ("run", str(larger), "--run", "r1", "--labels", "medicine,cooking")
+    assert home.main(*given) == 0
+    made = home.store.read("synthetic_texts", AT)
+    assert made.height > 12
+    # readers keep those above a thousandth, about twelve, and drop the rest
+    cut = (int(made["round_trip_cosine"].sort(descending=True)[12] * 1000) + 1) / 1000
+    close = made.filter(pl.col("round_trip_cosine") >= np.float32(cut))
+    assert 10 <= close.height < made.height
+    file = tmp_path / "review.csv"
+    assert home.main("review", "r1", "--export", str(file), "--sample", "500") == 0
+    cells = pl.read_csv(file, infer_schema=False).fill_null("")
+    kept = pl.col("sample_id").is_in(close["sample_id"].implode())
+    told = pl.when(kept).then(pl.lit("keep")).otherwise(pl.lit("drop"))
+    medicine = cells.filter(label="medicine").with_columns(told.alias("verdict"))
+    file.write_bytes(medicine.write_csv().encode())
+    assert home.main("review", "r1", "--import", str(file), "--reviewer", "Ada") == 0
+    manifest = home.store.manifest("synthetic_texts", AT)
+    choose_again(home, larger)
+    assert home.store.manifest("synthetic_texts", AT) == manifest  # nobody asked for it
+    assert home.store.partitions("reader_calibration") == []
+
+    assert home.main(*given, "--calibrate-on-reviews", "1") == 0
+    shown = " ".join(capfd.readouterr().out.split())
+    found = home.store.read("reader_calibration", AT).row(0, named=True)
+    assert (found["outcome"], found["accepted"], found["read"]) == (
+        "raised", close.height, close.height
+    )  # fmt: skip
+    least = found["min_round_trip"]
+    assert least == cut
+    assert found["held_out_round_trip"] == home.store.read("calibration", AT)["threshold"][0]
+    assert f"readers medicine: minima raised to round trip {least:.3f}" in shown
+    assert f"{close.height} of {close.height} read texts accepted, 100% (7" in shown
+    assert "readers cooking: minima stay" in shown
+    assert "0 texts drawn at random were read, 10 are needed" in shown
+    raised = home.store.read("synthetic_texts", AT)
+    assert raised["round_trip_cosine"].min() >= np.float32(least)
+    cooking = {"label": "cooking", "run": "r1"}
+    stays = home.store.read("reader_calibration", cooking).row(0, named=True)
+    assert stays["outcome"] == "too few verdicts"
+    assert stays["min_round_trip"] == stays["held_out_round_trip"]
+    card = home.store.read_bytes("dataset_card/r1.md").decode()
+    assert "| medicine | 1 | raised |" in card
+    assert "--calibrate-on-reviews 1" in card
+
+    # the dropped texts have gone: their verdicts still say why, so a rerun changes nothing
+    again = home.files()
+    assert home.main(*given) == 0
+    assert home.files() == again
+    choose_again(home, larger, calibrate_on_reviews=0.0)
+    assert home.store.manifest("synthetic_texts", AT) == manifest
+    assert home.store.partitions("reader_calibration") == [cooking]
+    for share, why in (("1.5", "less than or equal to 1"), ("-1", "greater than or equal to 0")):
+        assert home.main(*given, "--calibrate-on-reviews", share) == 2
+        assert f"--calibrate-on-reviews: Input should be {why}" in capfd.readouterr().err

@@ -105,6 +105,39 @@ def test_the_page_is_driven_by_keys_and_writes_the_csv(browser: Browser, tmp_pat
     assert read_review(saved(browser, tmp_path / "second"), name="x.csv").equals(cells)
 
 
+def test_the_page_takes_back_what_came_with_the_file(browser: Browser, tmp_path: Path) -> None:
+    asked = frame()
+    told = ["keep", "drop", *[""] * 4]
+    asked = asked.with_columns(
+        pl.Series("verdict", told), reviewer=pl.lit("Bob"), reviewed_at=pl.lit("2026-11-01")
+    )
+    page = tmp_path / "review.html"
+    page.write_text(review_page(asked, run="r1", labels=["a", "b"]), encoding="utf-8")
+    browser.open(page.as_uri())
+    browser.wait_for("3 of 6, 2 read")
+    browser.evaluate("document.getElementById('reviewer').value = 'Ada'")
+    press(browser, "k")
+    browser.wait_for("4 of 6, 3 read")
+    for place, read in ((3, 2), (2, 1), (1, 0)):  # the third came without: nothing to take back
+        press(browser, "ArrowLeft")
+        browser.wait_for(f"{place} of 6, {read + 1} read")
+        press(browser, "u")
+        browser.wait_for(f"{place} of 6, {read} read", *(["Taken back."] if place < 3 else []))
+    press(browser, "d")
+    browser.wait_for("2 of 6, 1 read")
+    found = parsed(
+        read_review(saved(browser, tmp_path / "saved"), name="review.csv"), reviewer=None
+    )
+    assert found.faults == []
+    said = {
+        row["sample_id"]: (row["verdict"], row["reviewer"]) for row in found.verdicts.to_dicts()
+    }
+    ids = asked["sample_id"].to_list()
+    assert said == {ids[0]: ("drop", "Ada"), ids[1]: ("undecided", "Ada")}
+    assert set(found.verdicts["reviewed_at"]) != {"2026-11-01T00:00:00+00:00"}
+    assert found.unread == 4
+
+
 def test_the_page_asks_for_nothing_and_runs_no_other_script(
     browser: Browser, tmp_path: Path
 ) -> None:

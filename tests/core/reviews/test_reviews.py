@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from smotext_core.reviews import (
     FILE_COLUMNS,
@@ -19,6 +21,7 @@ from smotext_core.reviews import (
     review_frame,
     review_rows,
     review_xlsx,
+    standing,
     wilson,
 )
 from smotext_core.schemas import REVIEWS, SYNTHETIC_TEXTS, conform
@@ -133,13 +136,14 @@ def test_review_frame_may_leave_the_parents_out_and_shows_verdicts_that_are_ther
 @pytest.mark.parametrize(
     ("cells", "reason"),
     [
-        ({"verdict": "maybe"}, "line 2: the verdict must be keep or drop, got 'maybe'"),
+        ({"verdict": "maybe"}, "line 2: the verdict must be keep, drop or undecided, got 'maybe'"),
         ({"verdict": "keep", "run": "r2"}, "line 2: it is of the run 'r2', not of 'r1'"),
         ({"verdict": "keep", "text": "edited"}, "line 2: the text of r1.a."),
         ({"verdict": "keep", "sample_id": "r1.c.1"}, "no row of the run has the id 'r1.c.1'"),
         ({"verdict": "keep", "sample_id": "01.01.2026"}, "a number or date: a spreadsheet"),
         ({"verdict": "keep", "sample_id": "1.2E+05"}, "a number or date: a spreadsheet"),
         ({"verdict": "drop", "corrected_label": "b"}, "it says drop and corrects the label"),
+        ({"verdict": "undecided", "corrected_label": "b"}, "it says undecided and corrects the"),
         ({"corrected_label": "zebra"}, "must be one of ['a', 'b'], got 'zebra'"),
         ({"verdict": "keep", "reviewed_at": "27/11/26"}, "reviewed_at must be ISO 8601"),
         ({"verdict": "keep", "why": "liked it"}, "why must be 'sample' or 'least sure'"),
@@ -216,6 +220,48 @@ def verdicts(*told: tuple[str, str, str | None, bool]) -> pl.DataFrame:
         for sample_id, verdict, label, sampled in told
     ]
     return pl.DataFrame(made, schema=REVIEWS)
+
+
+def test_parse_verdicts_holds_a_clock_that_is_ahead_to_the_import() -> None:
+    for told, at in (
+        ("2026-11-27T11:00:00", "2026-11-27T11:00:00+00:00"),
+        ("2026-11-27T14:00:00+03:00", "2026-11-27T11:00:00+00:00"),
+        ("2062-11-27T11:00:00", "2026-11-27T12:00:00+00:00"),
+    ):
+        cells = judged(asked(n_sample=3, n_unsure=2), verdict="keep", reviewed_at=told)
+        assert parsed(as_file(cells, "csv")).verdicts["reviewed_at"].to_list() == [at]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    told=st.lists(
+        st.tuples(
+            st.sampled_from(["r1.a.1", "r1.a.2"]),
+            st.sampled_from(["keep", "drop", "undecided"]),
+            st.integers(0, 3),
+        )
+    )
+)
+def test_standing_is_the_last_verdict_read_of_each_text(told: list[tuple[str, str, int]]) -> None:
+    imports = [
+        verdicts((i, verdict, None, True)).with_columns(reviewed_at=pl.lit(f"2026-11-2{day}"))
+        for i, verdict, day in told
+    ]
+    found = standing(pl.concat([REVIEWS.to_frame(), *imports]))
+    expected: dict[str, tuple[str, int]] = {}
+    for i, verdict, day in told:  # one by one, as a reader would keep a list
+        if i not in expected or day >= expected[i][1]:
+            expected[i] = (verdict, day)
+    assert dict(found.select("sample_id", "verdict").iter_rows()) == {
+        i: verdict for i, (verdict, _) in expected.items() if verdict != "undecided"
+    }
+    assert standing(found).equals(found)
+
+
+def test_standing_keeps_verdicts_on_two_texts_of_a_row_apart() -> None:
+    now = verdicts(("r1.a.1", "drop", None, True))
+    other = now.with_columns(content_hash=pl.lit("f" * 64), verdict=pl.lit("undecided"))
+    assert standing(pl.concat([now, other])).equals(now)
 
 
 def test_apply_verdicts_drops_and_corrects_these_very_texts() -> None:
