@@ -38,6 +38,11 @@ class Corpus(dg.ConfigurableResource["Corpus"]):
     encoding: str | None = Field(
         default=None, description="Of CSV and JSON; default: found from the bytes."
     )
+    explode: str | None = Field(
+        default=None,
+        description="A row for each label of a cell that is a list, or has several parted by this "
+        "character, such as ';'. Default: a list is refused.",
+    )
 
     @property
     def reading(self) -> dict[str, Any]:
