@@ -13,7 +13,9 @@ SPLITS = ("train", "test", "holdout")
 
 RAW_CORPUS = pl.Schema(
     {
-        "document_id": pl.String(),  # the user's id column, or the row's number in the file
+        # the user's id column, or the row's number in the file; the rows of a text of several
+        # labels share it
+        "document_id": pl.String(),
         "text": pl.String(),  # as ingested
         "label": pl.String(),
     }
@@ -31,7 +33,8 @@ REJECTED_CORPUS = pl.Schema(
 
 LABELLED_TEXTS = pl.Schema(
     {
-        "text_id": pl.String(),  # document_id, or document_id#passage where a text became passages
+        # document_id, or document_id#number where its text became passages or has several labels
+        "text_id": pl.String(),
         "document_id": pl.String(),
         "passage": pl.Int32(),  # from 0
         "text": pl.String(),

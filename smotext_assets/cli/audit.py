@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from smotext_assets.cli.corpus import add_reading_options
 from smotext_core.privacy import MEASURES, audit_table
 from smotext_core.texts import read_corpus
 
@@ -25,7 +26,8 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
         "file",
-        help="the synthetic texts: a file by path or s3:// address, as a corpus",
+        help="the synthetic texts: a file by path or s3:// address, as a corpus; it and the two "
+        "below are read in the same way",
     )
     parser.add_argument(
         "--against", required=True, metavar="CORPUS", help="the real texts that they were made from"
@@ -36,8 +38,8 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
         help="real texts of the same kind that they were not made from; without them only copies "
         "are judged",
     )
-    parser.add_argument("--text", default="text", metavar="COLUMN", help="of texts, in every file")
-    parser.add_argument("--label", default="label", metavar="COLUMN", help="of labels, likewise")
+    add_reading_options(parser)
+    parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
     parser.add_argument("--out", metavar="FILE", help="keep the measures: .parquet or .json")
 
 
@@ -59,7 +61,14 @@ def audit_command(
 
     def texts(source: str) -> pl.DataFrame:
         found, refused = read_corpus(
-            source, text=given.text, label=given.label, open_bytes=open_bytes
+            source,
+            text=given.text,
+            label=given.label,
+            newsgroups=given.newsgroups,
+            delimiter=given.delimiter,
+            encoding=given.encoding,
+            open_bytes=open_bytes,
+            tell=lambda line: console.print(Text(line)),
         )
         if refused.height:
             console.print(Text(f"{source}: {refused.height} rows left out, they cannot be used"))

@@ -48,9 +48,10 @@ def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: 
     except (ValueError, LookupError, OSError, ImportError) as error:
         _say(console, f"a run would fail: {error}")
         return 1
-    _say(
-        console, f"{raw.height + refused.height} rows: {raw.height} read, {refused.height} refused"
-    )
+    read = raw["document_id"].n_unique()  # one of several labels is several rows of `raw`
+    _say(console, f"{read + refused.height} rows: {read} read, {refused.height} refused")
+    if corpus.explode is None:
+        _say_several(raw, console)
     _print_reasons(pl.concat([refused, dropped]), console)
     _print_labels(raw, texts, wanted, console)
     spoken = languages(texts["text"].to_list())
@@ -69,6 +70,19 @@ def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: 
 def _say(console: Console, *lines: str) -> None:
     for line in lines:
         console.print(line, markup=False, highlight=False)
+
+
+def _say_several(raw: pl.DataFrame, console: Console) -> None:
+    """Labels that look like several: "a;b", where a and b are labels too."""
+    labels = set(raw["label"])
+    several = [
+        label
+        for label in labels
+        if ";" in label and labels.issuperset(map(str.strip, label.split(";")))
+    ]
+    if several:
+        n = raw["label"].is_in(several).sum()
+        _say(console, f"{n} rows have labels like {min(several)!r}: --explode makes a row of each")
 
 
 def _print_reasons(refused: pl.DataFrame, console: Console) -> None:

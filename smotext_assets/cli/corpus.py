@@ -12,6 +12,14 @@ def add_corpus_options(parser: argparse.ArgumentParser) -> None:
     add_reading_options(parser)
     parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
     parser.add_argument("--id", default=None, metavar="COLUMN", help="column of ids")
+    parser.add_argument(
+        "--explode",
+        nargs="?",
+        const=";",
+        metavar="CHARACTER",
+        help="a row for each label of a cell that is a list, or has several parted by this "
+        "character, alone by ';'; default: a list is refused",
+    )
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +50,7 @@ def asked_corpus(given: argparse.Namespace, *, usual: Corpus) -> Corpus:
         newsgroups=given.newsgroups,
         delimiter=given.delimiter,
         encoding=given.encoding,
+        explode=given.explode,
     )
 
 

@@ -6,7 +6,7 @@ from smotext_core.schemas import SYNTHETIC_TEXTS
 
 DESCRIPTIONS = {
     "document_id": "The id that the corpus gave, or the row's number in its file.",
-    "text_id": "document_id, or document_id#passage where a long text became passages.",
+    "text_id": "document_id, or document_id#number where it became passages or has several labels.",
     "passage": "Number of the passage in its document, from 0.",
     "text": "The text, as data: never markup, a path, a formula or SQL.",
     "content_hash": "sha256 of the text.",

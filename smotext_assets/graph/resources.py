@@ -41,6 +41,11 @@ class Corpus(dg.ConfigurableResource["Corpus"]):
     encoding: str | None = Field(
         default=None, description="Of CSV and JSON; default: found from the bytes."
     )
+    explode: str | None = Field(
+        default=None,
+        description="A row for each label of a cell that is a list, or has several parted by this "
+        "character, such as ';'. Default: a list is refused.",
+    )
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -54,6 +59,10 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
     root: str = Field(description="A folder, or s3://bucket/prefix.")
     endpoint_url: str | None = Field(default=None, description="An S3 service other than AWS.")
     region_name: str | None = Field(default=None, description="The bucket's region.")
+    group_readable: bool = Field(
+        default=False,
+        description="Whether the group may read quarantined tables in a folder, and the warehouse.",
+    )
     _s3: Any = PrivateAttr(default=None)
 
     def __reduce__(self) -> tuple[Any, ...]:  # to a worker: the schema Dagster adds cannot travel
@@ -61,8 +70,8 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
 
     def open(self) -> Store:
         if not self.root.startswith("s3://"):
-            return Store(self.root)
-        return Store(self.root, client=self._client())
+            return Store(self.root, group_readable=self.group_readable)
+        return Store(self.root, client=self._client(), group_readable=self.group_readable)
 
     def open_bytes(self, address: str) -> bytes:
         """The object at s3://bucket/key."""

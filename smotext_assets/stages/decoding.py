@@ -235,7 +235,7 @@ def calibrate_batch(
         temperature=config.temperature,
         progress=progress,
     )
-    documents, labels = texts["document_id"].to_list(), texts["label"].to_list()
+    documents, labels = texts["document_id"].to_list(), texts["labels"].to_list()
     return calibrate_round_trip(found, vectors, documents, labels)
 
 

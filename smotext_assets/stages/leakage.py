@@ -18,8 +18,10 @@ def audit_rows(
     """PRIVACY_AUDIT of synthetic rows `made` against the real rows of their labels.
 
     Both have `text` and `embedding`; of `real` the train texts are what the rows may leak, the
-    holdout is what they cannot know. `mixed` (n, d) are the interpolated vectors, to be attacked.
+    holdout is what they cannot know. A text of several labels counts once. `mixed` (n, d) are the
+    interpolated vectors, to be attacked.
     """
+    real = real.unique("content_hash", keep="first", maintain_order=True)
     train, holdout = (real.filter(pl.col("split") == split) for split in ("train", "holdout"))
     planted = train.filter(pl.col("document_id").str.starts_with(CANARY))
     return audit(

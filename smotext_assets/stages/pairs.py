@@ -129,6 +129,8 @@ def class_pairs(
                 f"materialise embeddings, partitions {wanting['slug'].unique().sort().to_list()}"
             )
         vectors = embedded.filter(own)
+        # a text that has this label too, beside another one, is none of theirs
+        others = ~pl.col("document_id").is_in(vectors["document_id"].implode())
 
         def pair() -> tuple[pl.DataFrame, dict[str, JSON]]:
             about: dict[str, JSON] = {
@@ -153,7 +155,7 @@ def class_pairs(
                 label=texts["label"][0],
                 slug=label,
                 n_samples=n_samples,
-                others=embedded.filter(~own)["embedding"].to_numpy() if looks_around else None,
+                others=embedded.filter(others)["embedding"].to_numpy() if looks_around else None,
                 neighbors=near,
                 groups=vectors["document_id"].to_list() if frozen["across_documents"] else None,
                 **options,

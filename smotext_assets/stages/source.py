@@ -20,7 +20,18 @@ def read_source(
 
     Args:
         files: of a folder or a prefix these alone, by name.
+        tell: is called with a line on how it was read, and one on texts of several labels.
     """
     if is_inbox(corpus.source):
-        return read_inbox(corpus.source, store, files=files, tell=tell, **corpus.reading)
-    return read_corpus(corpus.source, open_bytes=store.open_bytes, tell=tell, **corpus.reading)
+        frames = read_inbox(corpus.source, store, files=files, tell=tell, **corpus.reading)
+    else:
+        frames = read_corpus(
+            corpus.source, open_bytes=store.open_bytes, tell=tell, **corpus.reading
+        )
+    if corpus.explode is not None:
+        several = frames[0].filter(pl.col("document_id").is_duplicated())["document_id"]
+        tell(
+            f"{corpus.source}: {several.n_unique()} texts of several labels are {several.len()} "
+            "rows, one a label"
+        )
+    return frames

@@ -25,14 +25,17 @@ COPY_BYTES = 2**20
 class Folder:
     """Files below a local folder, written whole or not at all.
 
-    Those of quarantined tables are for their owner alone, whatever the umask says.
+    Those of quarantined tables are for their owner alone, whatever the umask says. Where they are
+    `group_readable` the group of each folder may read them, too; what is there already follows at
+    the next write.
     """
 
     grace_s = 0.0  # the lock is held: no other writer is between its part and its manifest
     restore_pauses_s = ()  # and none has to bring a file back
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, group_readable: bool = False) -> None:
         self.root = self.spools_in = root
+        self.group_readable = group_readable
 
     def __str__(self) -> str:
         return str(self.root)
@@ -61,15 +64,18 @@ class Folder:
     def put(self, name: str, data: bytes | IO[bytes]) -> None:
         path = self.root / name
         temporary = path.parent / f".tmp-{uuid.uuid4().hex}"
-        table = Path(name).parts[0]
-        mode = 0o600 if table in QUARANTINED else 0o666
+        quarantined = Path(name).parts[0] in QUARANTINED
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            if table in QUARANTINED:
-                self._close_to_others(table)
+            for table in QUARANTINED:
+                self._close_to_others(self.root / table)
             try:
+                mode = 0o600 if quarantined else 0o666
                 created = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
                 with open(created, "wb") as file:
+                    if quarantined and self.group_readable:
+                        self._open_to_group(path.parent)
+                        os.fchmod(created, 0o640)
                     if isinstance(data, bytes):
                         file.write(data)
                     else:
@@ -82,11 +88,26 @@ class Folder:
                 temporary.unlink(missing_ok=True)
             sync_folder(path.parent)
 
-    def _close_to_others(self, table: str) -> None:
-        folder = self.root / table
-        if stat.S_IMODE(folder.stat().st_mode) & 0o077:
-            with suppress(PermissionError):  # another owner's, who may have shared it
-                folder.chmod(0o700)
+    def _close_to_others(self, folder: Path) -> None:
+        """A quarantined table's folder, all of whose files follow where the group is let in."""
+        with suppress(PermissionError, FileNotFoundError):  # another owner's, or not there (yet)
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            if not self.group_readable and mode & 0o077:
+                folder.chmod(mode & 0o7700)
+            elif self.group_readable and mode & 0o077 != 0o050:
+                for below in folder.rglob("*"):
+                    may = 0o050 if below.is_dir() else 0o040
+                    below.chmod(stat.S_IMODE(below.stat().st_mode) & 0o7700 | may)
+                folder.chmod(mode & 0o7700 | 0o050)  # the last: a kill before it is made good
+
+    def _open_to_group(self, folder: Path) -> None:
+        """And those between it and its table's, which the umask may have closed."""
+        while folder.parent != self.root:
+            mode = stat.S_IMODE(folder.stat().st_mode)
+            if mode & 0o077 != 0o050:
+                with suppress(PermissionError):  # as above
+                    folder.chmod(mode & 0o7700 | 0o050)
+            folder = folder.parent
 
     def list(self, prefix: str) -> dict[str, float]:
         found = {}

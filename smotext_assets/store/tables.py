@@ -59,8 +59,10 @@ class Store:
     wins, and a part that no manifest names is kept an hour, for its writer may still commit it.
     """
 
-    def __init__(self, root: str, *, client: "S3Client | None" = None) -> None:
-        """`client` is a boto3 S3 client, needed for s3:// only.
+    def __init__(
+        self, root: str, *, client: "S3Client | None" = None, group_readable: bool = False
+    ) -> None:
+        """`client` is boto3's, needed for s3:// only; `group_readable` see `Folder`.
 
         Raises:
             ValueError: another scheme, no bucket, or no client.
@@ -69,15 +71,13 @@ class Store:
         if root.startswith("s3://"):
             bucket, _, prefix = root.removeprefix("s3://").partition("/")
             if not bucket or client is None:
-                raise ValueError(
-                    f"a store in S3 needs s3://bucket/prefix and a client, got {root!r}"
-                )
+                raise ValueError(f"S3 needs s3://bucket/prefix and a client, got {root!r}")
             self._files = Bucket(client, bucket, prefix.strip("/"))
         elif not root or "://" in root:
             raise ValueError(f"the store must be a folder or s3://bucket/prefix, got {root!r}")
         else:
-            self._files = Folder(Path(root).expanduser().absolute())
-        self.root = str(self._files)
+            self._files = Folder(Path(root).expanduser().absolute(), group_readable=group_readable)
+        self.root, self.group_readable = str(self._files), group_readable
 
     def write(
         self,

@@ -98,7 +98,12 @@ def refresh_warehouse(
         remove_leftovers(path)
         if path.exists() and not rebuild:
             try:
-                return build(path, lambda file: _follow(store, file, made), on_copy=True)
+                return build(
+                    path,
+                    lambda file: _follow(store, file, made),
+                    on_copy=True,
+                    group_readable=store.group_readable,
+                )
             except (duckdb.Error, _NeedsRebuild) as error:
                 _log.info("%s is made anew: %s", path, error)
 
@@ -108,7 +113,7 @@ def refresh_warehouse(
             return True
 
         try:
-            return build(path, fill, on_copy=False)
+            return build(path, fill, on_copy=False, group_readable=store.group_readable)
         except duckdb.Error as error:
             with explained(path):
                 raise error

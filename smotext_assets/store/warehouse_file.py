@@ -139,11 +139,18 @@ class WarehouseFile:
         return tuple(row)
 
 
-def build(path: Path, fill: Callable[[WarehouseFile], bool], *, on_copy: bool) -> dict[str, int]:
+def build(
+    path: Path,
+    fill: Callable[[WarehouseFile], bool],
+    *,
+    on_copy: bool,
+    group_readable: bool = False,
+) -> dict[str, int]:
     """Swap in what `fill` makes of an empty file, or of a copy of `path`; rows a table.
 
     Nothing is swapped where `fill` says that nothing changed. Only one may build at a time. A first
-    file is for its owner alone; later ones are for whom the file there is.
+    file is for its owner alone; later ones are for whom the file there is. Where it is
+    `group_readable` both are for its group, too.
 
     Raises:
         duckdb.Error: DuckDB cannot read the file or write its own; the old one stays.
@@ -154,6 +161,10 @@ def build(path: Path, fill: Callable[[WarehouseFile], bool], *, on_copy: bool) -
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o600
+        if group_readable:
+            mode |= 0o040
+            if path.exists():  # also where nothing has changed
+                path.chmod(mode)
         if on_copy:
             with explained(path):
                 os.close(os.open(building, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))

@@ -216,18 +216,20 @@ def subsample(
 ) -> NDArray[np.bool_]:
     """A mask of the rows that seed `number` trains on: 80 % of the documents of each label.
 
-    At least one document a label stays.
+    At least one document a label stays. One of several labels stays with all of them, or goes.
     """
     rng = np.random.default_rng([seed, 0, number]) if rng is None else rng
     y, documents = codes(train["label"], labels), train["document_id"].to_list()
-    kept = np.zeros(len(y), dtype=bool)
+    stays: dict[str, bool] = {}
     for code in np.unique(y):
-        rows = np.flatnonzero(y == code)
-        names = sorted({documents[row] for row in rows})
-        chosen = rng.permutation(len(names))[: max(1, int(SUBSAMPLE * len(names)))]
-        stay = {names[i] for i in chosen}
-        kept[[row for row in rows if documents[row] in stay]] = True
-    return kept
+        names = sorted({documents[row] for row in np.flatnonzero(y == code)})
+        free = [name for name in names if name not in stays]
+        wanted = max(1, int(SUBSAMPLE * len(names))) - sum(stays.get(name, False) for name in names)
+        chosen = {free[i] for i in rng.permutation(len(free))[: max(0, wanted)]}
+        stays |= {name: name in chosen for name in free}
+        if not any(stays[name] for name in names):
+            stays[names[0]] = True
+    return np.array([stays[name] for name in documents], dtype=bool)
 
 
 def _word_counts(texts: list[str]) -> Any:

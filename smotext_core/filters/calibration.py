@@ -7,7 +7,7 @@ of those that do not belong would pass as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +35,14 @@ def calibration_texts(texts: pl.DataFrame, *, n: int) -> pl.DataFrame:
     """At most `n` held-out rows of LABELLED_TEXTS, labels in turn, so that rare ones count too.
 
     Within a label they are taken by content hash, which is as good as at random and does not
-    depend on the order of the corpus.
+    depend on the order of the corpus. A text of several labels is taken once, for one of them; the
+    column `labels`, a list, has all.
     """
     return (
         texts.filter(pl.col("split") != "train")
         .sort("content_hash", "text_id")
+        .with_columns(pl.col("label").over("document_id", mapping_strategy="join").alias("labels"))
+        .unique("content_hash", keep="first", maintain_order=True)
         .with_columns(pl.int_range(pl.len()).over("label").alias("turn"))
         .sort("turn", "label")
         .drop("turn")
@@ -48,13 +51,17 @@ def calibration_texts(texts: pl.DataFrame, *, n: int) -> pl.DataFrame:
 
 
 def calibrate_round_trip(
-    found: Candidates, vectors: Floats, documents: Sequence[str], labels: Sequence[str]
+    found: Candidates,
+    vectors: Floats,
+    documents: Sequence[str],
+    labels: Sequence[Collection[str]],
 ) -> pl.DataFrame:
     """The least round-trip cosine, from real texts decoded from their own vectors (λ of 0 or 1),
     and whether the generator can write such texts at all.
 
     The threshold is the 5 % quantile of the closest candidate's cosine. Others are the same
-    candidates against the vectors of texts with another label; texts of one document do not count.
+    candidates against the vectors of texts with other labels alone; texts of one document do not
+    count.
 
     Competence is the share of the texts whose closest candidate is nearer to their vector than the
     nearest of the other labels' texts: below a half, what is decoded tells less of a text than a
@@ -63,6 +70,7 @@ def calibrate_round_trip(
     Args:
         found: candidates of n held-out texts.
         vectors: (n, d), those texts' own.
+        labels: of each text one or several.
 
     Returns:
         A row of CALIBRATION, without a threshold where n < MIN_ROUND_TRIP_ROWS; else, where there
@@ -81,7 +89,7 @@ def calibrate_round_trip(
         return _row("round_trip_cosine", None, None, np.zeros(n), np.zeros(0))
     own = found.cosines[:, 0].astype(np.float64)
     across = (unit(found.embeddings[:, 0]) @ unit(vectors).T).astype(np.float64)
-    strangers = _differ(documents) & _differ(labels)
+    strangers = _differ(documents) & _share_none(labels)
     least = _down(np.quantile(own, ROUND_TRIP_REFUSED))
     row = _row("round_trip_cosine", None, least, own, across[strangers])
     if not (judged := strangers.any(axis=1)).any():
@@ -99,10 +107,11 @@ def calibrate_labels(
     """The least confidence of each label, from real train texts the classifier did not see.
 
     Five-fold cross-validation by document. A label's threshold is the highest of the 10 % quantile
-    of its own texts, the 95 % quantile of the others' and the share of one label among all: nine
-    in ten of its texts pass, unless more than one in twenty of the others would, or a classifier
-    that knows nothing would be surer. Of a rare label among thousands of texts both quantiles are
-    near zero; texts that are plainly of another label must not pass for it.
+    of its own texts, the 95 % quantile of the others' (of documents without the label) and the
+    share of one label among all: nine in ten of its texts pass, unless more than one in twenty of
+    the others would, or a classifier that knows nothing would be surer. Of a rare label among
+    thousands of texts both quantiles are near zero; texts that are plainly of another label must
+    not pass for it.
 
     Args:
         embeddings: (n, d), of train texts of every label.
@@ -125,16 +134,18 @@ def calibrate_labels(
     confidence = np.full((len(names), len(known)), np.nan, dtype=np.float32)
     for fold in range(FOLDS):
         judged = folds == fold
-        if not judged.any():
+        if not judged.any() or len(set(names[~judged])) < 2:
             continue
         classifier = fit_label_classifier(embeddings[~judged], names[~judged].tolist(), seed=seed)
         for column, label in enumerate(known):
-            confidence[judged, column] = label_confidence(classifier, embeddings[judged], label)
-    rows = []
+            if label in classifier.classes_:
+                confidence[judged, column] = label_confidence(classifier, embeddings[judged], label)
+    rows, of = [], np.asarray(documents, dtype=np.str_)
     for column, label in enumerate(known):
         scores = confidence[:, column].astype(np.float64)
-        own = scores[(names == label) & (folds >= 0)]
-        others = scores[(names != label) & (folds >= 0)]
+        judged = ~np.isnan(scores)
+        own = scores[(names == label) & judged]
+        others = scores[~np.isin(of, of[names == label]) & judged]
         few = min(len(own), len(others)) < MIN_LABEL_ROWS
         if few or len({d for d, at in zip(documents, labels, strict=True) if at == label}) < FOLDS:
             rows.append(_row("label_confidence", label, None, own, others))
@@ -166,18 +177,27 @@ def competence_of(calibration: pl.DataFrame) -> float | None:
 
 
 def _folds(labels: Sequence[str], documents: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Each row's fold, (n,): a label's documents in turn; -1 where a label has one document."""
-    ranked = pl.DataFrame({"label": labels, "document": documents}).select(
-        pl.col("document").rank("dense").over("label").cast(pl.Int64) - 1,
-        pl.col("document").n_unique().over("label").alias("n"),
+    """Each row's fold, (n,): a label's documents in turn; -1 where a label has one document.
+
+    A document of several labels has the lowest of their folds, so that it is in one.
+    """
+    turn = (pl.col("document").rank("dense").over("label").cast(pl.Int64) - 1) % FOLDS
+    lone = pl.col("document").n_unique().over("label") == 1
+    ranked = pl.DataFrame({"label": labels, "document": documents}).with_columns(
+        pl.when(lone).then(-1).otherwise(turn).alias("fold")
     )
-    folds = ranked["document"].to_numpy() % FOLDS
-    return np.where(ranked["n"].to_numpy() > 1, folds, -1)
+    return ranked.select(pl.col("fold").min().over("document"))["fold"].to_numpy()
 
 
 def _differ(names: Sequence[str]) -> npt.NDArray[np.bool_]:
     of = np.asarray(names, dtype=np.str_)
     return np.asarray(of[:, None] != of[None, :])
+
+
+def _share_none(labels: Sequence[Collection[str]]) -> npt.NDArray[np.bool_]:
+    known = sorted(set().union(*labels))
+    has = np.array([[label in own for label in known] for own in labels], dtype=np.int64)
+    return np.asarray(has @ has.T == 0)
 
 
 def _down(threshold: float) -> float:

@@ -29,7 +29,8 @@ def sampling_targets(
     """
     if len(counts) < 2:
         raise ValueError(
-            f"sampling needs at least 2 classes, got {len(counts)}: there is nothing to balance"
+            f"sampling needs at least 2 classes, got {len(counts)} "
+            f"class{'' if len(counts) == 1 else 'es'}: there is nothing to balance"
         )
     if callable(sampling_strategy):
         sampling_strategy = sampling_strategy(dict(counts))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from smotext_core.filters import Sample
+from smotext_core.mixing import MIXINGS, Cleaning, Lam, Strategy, check_options
 
 LINEAGE_SCHEMA = pl.Schema(
     {
@@ -24,6 +25,42 @@ LINEAGE_SCHEMA = pl.Schema(
         "origin": pl.String(),  # "decoded", or "found" among the unlabelled texts
     }
 )
+
+
+def check_arguments(
+    *,
+    strategy: Strategy,
+    k_neighbors: Any,
+    m_neighbors: int,
+    n_parents: int,
+    lam: Lam,
+    mixing: str | None,
+    cleaning: str | None,
+    filters: str | None,
+    n_candidates: int,
+    max_attempts: int,
+    **others: Any,
+) -> None:
+    """Raises ValueError where one of the sampler's arguments cannot be; `others` are not judged."""
+    check_options(
+        strategy=strategy,
+        k_neighbors=n_neighbors_of(k_neighbors),
+        m_neighbors=m_neighbors,
+        n_parents=n_parents,
+        lam=lam,
+    )
+    for name, value, allowed in (
+        ("mixing", mixing, MIXINGS),
+        ("cleaning", cleaning, get_args(Cleaning)),
+        ("filters", filters, ("default",)),
+    ):
+        if value is not None and value not in allowed:
+            raise ValueError(f"{name} must be one of {allowed} or None, got {value!r}")
+    if min(n_candidates, max_attempts) < 1:
+        raise ValueError(
+            f"n_candidates and max_attempts must be at least 1, got {n_candidates} and "
+            f"{max_attempts}"
+        )
 
 
 def n_neighbors_of(k_neighbors: Any) -> int:

@@ -6,29 +6,35 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.utils import InputTags, Tags
+from sklearn.utils._metadata_requests import RequestMethod
 
 from smotext_core.filters import DECODED, FOUND, Acceptance, Origin, Sample, main_reasons
 from smotext_core.mixing import (
-    MIXINGS,
     WITHIN_CLASS,
     Cleaning,
     Lam,
     Mixing,
     Strategy,
-    check_options,
     clean,
     default_mixing,
     interpolate,
     make_pairs,
     sampling_targets,
 )
-from smotext_core.sampler.arguments import lineage_of, n_neighbors_of, progress_bar, seed_of
+from smotext_core.sampler.arguments import (
+    check_arguments,
+    lineage_of,
+    n_neighbors_of,
+    progress_bar,
+    seed_of,
+)
 from smotext_core.schemas import REJECTED_TEXTS
 from smotext_core.texts import checked_groups, checked_labels, checked_texts, resampled
 from smotext_core.xrag import NearestTexts, TextGenerator, decode_new, words_of
@@ -73,7 +79,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     Attributes:
         lineage_: polars frame, a row for each text made and returned, in their order: sample_id,
-            label, text, parent_index (positions in `texts`), weights, round_trip_cosine, origin.
+            label, text, parent_index (positions in `X`), weights, round_trip_cosine, origin.
         rejected_: polars frame, the refused candidates as REJECTED_TEXTS; empty without filters.
         sample_indices_: positions of the given texts that are returned; all but for `cleaning`.
         sampling_strategy_: number of texts wanted for each class.
@@ -121,23 +127,37 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.filters = filters
         self.unlabelled = unlabelled
 
-    def fit(self, texts: Any, labels: Any) -> SMOTExT:
+    # Of its keywords a pipeline hands on those that were asked for. imbalanced-learn makes this
+    # method for classes that are made after its import alone.
+    set_fit_resample_request = RequestMethod("fit_resample", ["groups"])
+    _estimator_type = "sampler"
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "sampler"
+        tags.target_tags.required = True
+        # two_d_array: a table of one column
+        tags.input_tags = InputTags(one_d_array=True, two_d_array=True, string=True)
+        return tags
+
+    def fit(self, X: Any, y: Any) -> SMOTExT:
         """Check the input and set `sampling_strategy_`; raises what `fit_resample` does."""
-        classes = checked_labels(labels, n_texts=len(checked_texts(texts)))
-        self._check()
+        classes = checked_labels(y, n_texts=len(checked_texts(X)))
+        check_arguments(**self.get_params(deep=False))
         self.sampling_strategy_ = sampling_targets(Counter(classes), self.sampling_strategy)
         return self
 
-    def fit_resample(self, texts: Any, labels: Any, groups: Any = None) -> tuple[Any, Any]:
+    def fit_resample(self, X: Any, y: Any, groups: Any = None) -> tuple[Any, Any]:
         """The texts and labels with new ones appended, originals first, in the kinds given.
 
         Args:
-            texts: list, tuple, numpy array, polars or pandas series of n strings; or an array or
-                frame of one column, which comes back as one.
-                Blank ones and repetitions are returned but are no parents.
-            labels: n labels, of any of those kinds.
+            X: the texts: list, tuple, numpy array, polars or pandas series of n strings; or an
+                array or frame of one column, which comes back as one. Blank ones and repetitions
+                are returned but are no parents.
+            y: n labels, of any of those kinds.
             groups: n names, of the document that each text is a passage of, if they are: no two
-                passages of one document are mixed, where the class has two documents.
+                passages of one document are mixed, where the class has two documents. In a
+                pipeline with metadata routing: `set_fit_resample_request(groups=True)`.
 
         Returns:
             texts and labels. Fewer than wanted, with a warning, where candidates repeat texts.
@@ -146,10 +166,10 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             ValueError: lengths differ, missing or non-string texts, missing or unhashable labels,
                 fewer than two classes, an impossible option.
         """
-        given = checked_texts(texts)
-        classes = checked_labels(labels, n_texts=len(given))
+        given = checked_texts(X)
+        classes = checked_labels(y, n_texts=len(given))
         documents = None if groups is None else checked_groups(groups, n_texts=len(given))
-        self._check()
+        check_arguments(**self.get_params(deep=False))
         targets = sampling_targets(Counter(classes), self.sampling_strategy)
         names = {label: str(label) for label in targets}
         if len(set(names.values())) < len(names):
@@ -245,8 +265,8 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         made = [s for s, keep in zip(made, kept[len(given) :], strict=True) if keep]
         self.lineage_ = lineage_of(made, names)
         return (
-            resampled(texts, self.sample_indices_.tolist(), [sample.text for _, sample in made]),
-            resampled(labels, self.sample_indices_.tolist(), [label for label, _ in made]),
+            resampled(X, self.sample_indices_.tolist(), [sample.text for _, sample in made]),
+            resampled(y, self.sample_indices_.tolist(), [label for label, _ in made]),
         )
 
     def _origins(self, generator: TextGenerator) -> list[Origin]:
@@ -289,27 +309,6 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             warnings.warn(f"class {label!r}: {fallback}", stacklevel=3)
         mixing = self.mixing or default_mixing(normalized=normalized)
         return pairs, interpolate(pairs, text_ids, embeddings, mixing=mixing)
-
-    def _check(self) -> None:
-        check_options(
-            strategy=self.strategy,
-            k_neighbors=n_neighbors_of(self.k_neighbors),
-            m_neighbors=self.m_neighbors,
-            n_parents=self.n_parents,
-            lam=self.lam,
-        )
-        for name, value, allowed in (
-            ("mixing", self.mixing, MIXINGS),
-            ("cleaning", self.cleaning, get_args(Cleaning)),
-            ("filters", self.filters, ("default",)),
-        ):
-            if value is not None and value not in allowed:
-                raise ValueError(f"{name} must be one of {allowed} or None, got {value!r}")
-        if min(self.n_candidates, self.max_attempts) < 1:
-            raise ValueError(
-                "n_candidates and max_attempts must be at least 1, got "
-                f"{self.n_candidates} and {self.max_attempts}"
-            )
 
     def _tell(self, label: str, n: int, wanted: int, rejected: pl.DataFrame) -> None:
         why = "every candidate of the others was empty or repeated a text"

@@ -28,6 +28,9 @@ def _only_column(values: Any) -> Any:
 
 
 def _items(values: Any, *, name: str) -> list[Any]:
+    before = "in a pipeline, texts are resampled before they become features"
+    if hasattr(values, "tocsr"):
+        raise ValueError(f"{name} must be strings, got a sparse matrix of {values.shape}: {before}")
     values = _only_column(values)
     # iterators would be spent, sets and mappings have no rows
     if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__getitem__"):
@@ -36,7 +39,7 @@ def _items(values: Any, *, name: str) -> list[Any]:
             f"got a {type(values).__name__}"
         )
     if len(getattr(values, "shape", (0,))) != 1:
-        raise ValueError(f"{name} must be one-dimensional, got shape {values.shape}")
+        raise ValueError(f"{name} must be one-dimensional, got shape {values.shape}: {before}")
     return values.tolist() if hasattr(values, "tolist") else list(values)
 
 
@@ -60,6 +63,11 @@ def checked_labels(labels: Any, *, n_texts: int) -> list[Any]:
     Raises:
         ValueError: not a column of one for each text, or a missing or unhashable label.
     """
+    if labels is None:
+        raise ValueError(
+            "an over-sampler requires y to be passed, but the target y is None: give each text a "
+            "label"
+        )
     items = _items(labels, name="labels")
     if len(items) != n_texts:
         raise ValueError(

@@ -7,7 +7,6 @@ kept as it came, but for control characters, which are removed.
 from __future__ import annotations
 
 import io
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import chain, islice
@@ -17,9 +16,10 @@ from typing import Any
 import polars as pl
 
 from smotext_core.schemas import RAW_CORPUS, REJECTED_CORPUS
+from smotext_core.texts.cells import clean, labels_of
 from smotext_core.texts.files import local_file, open_rows
 from smotext_core.texts.headers import find_column
-from smotext_core.texts.records import CONTROL, Record, Rows, longest_row
+from smotext_core.texts.records import Record, Rows, longest_row
 
 _CLINIC_NOTES = Path(__file__).parent / "clinic_notes" / "notes.jsonl"
 _PEEKED = 200  # rows by whose values columns are proposed
@@ -35,6 +35,7 @@ def read_corpus(
     newsgroups: bool = False,
     delimiter: str | None = None,
     encoding: str | None = None,
+    explode: str | None = None,
     max_characters: int = 1_000_000,
     constants: Mapping[str, str | None] = {},
     open_bytes: Callable[[str], bytes] | None = None,
@@ -55,6 +56,8 @@ def read_corpus(
         newsgroups: strip headers, quotes and footers of posts, as `20newsgroups` always does.
         delimiter: between the fields of CSV; None to find it.
         encoding: of CSV or JSON; None to find it.
+        explode: a cell of several labels, a list or parted by this character, becomes a row for
+            each, of one document id; None: a list is refused, and no character parts labels.
         max_characters: a longer text is refused, and cut to this length in the rejected frame.
         constants: columns of one value that the file itself does not have, such as those that the
             folders of a partitioned data set name.
@@ -62,12 +65,17 @@ def read_corpus(
         tell: is called with one line on what the file was read as.
 
     Raises:
-        ValueError: an unknown source, a missing column, an encoding in doubt, a file that is cut
-            off, or no row that can be used.
+        ValueError: an unknown source, a missing column, an `explode` of several characters, an
+            encoding in doubt, a file that is cut off, or no row that can be used.
         FileNotFoundError: the file does not exist.
         ModuleNotFoundError: a Hugging Face dataset without the package `datasets`.
         OSError: 20 Newsgroups is neither cached nor can be downloaded.
     """
+    if explode is not None and (len(explode) != 1 or explode.isalnum()):
+        raise ValueError(
+            f"--explode takes the character between labels, such as ';' or ',', got {explode!r}: "
+            "a corpus stands before it"
+        )
     name = str(source)
     if name == "clinic_notes" or name.partition(":")[0] == "20newsgroups":
         document_id = document_id or "id"
@@ -104,13 +112,13 @@ def read_corpus(
             rejected.append((row, str(row), record[0][:max_characters], None, record[1]))
             reasons[_kind(record[1])] += 1
             continue
-        text_, text_fault = _clean(record.get(of["text"]), "text")
-        label_, label_fault = (
-            _clean(record.get(of["label"]), "label") if "label" in of else ("", None)
-        )
+        text_, text_fault = clean(record.get(of["text"]), "text")
+        labels, shown, label_fault = [""], "", None
+        if label is not None:
+            labels, shown, label_fault = labels_of(record.get(of["label"]), separator=explode)
         id_, id_fault = str(row), None
         if document_id is not None:
-            given, id_fault = _clean(record.get(of["id"]), "document id")
+            given, id_fault = clean(record.get(of["id"]), "document id")
             id_ = given or id_
             if id_ in ids:
                 id_fault = id_fault or f"duplicate document id: {id_!r}"
@@ -124,10 +132,11 @@ def read_corpus(
             text_ = text_[:max_characters]
         fault = text_fault or label_fault or id_fault
         if fault is not None:
-            rejected.append((row, id_, text_, label_, fault))
+            rejected.append((row, id_, text_, shown, fault))
             reasons[_kind(fault)] += 1
             continue
-        accepted.append((id_, text_, label_))
+        for label_ in labels:
+            accepted.append((id_, text_, label_))
         if document_id is not None:
             ids.add(id_)
 
@@ -188,26 +197,6 @@ def _kind(reason: str) -> str:
     return reason.partition(":")[0]
 
 
-def _clean(value: object, what: str) -> tuple[str | None, str | None]:
-    """Return `value` as a string without control characters, and why it is refused."""
-    if value is None or value != value:  # NaN is what pandas writes for null
-        return None, f"null {what}"
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "surrogateescape")
-    if isinstance(value, list | dict) or (what == "text" and not isinstance(value, str)):
-        return str(value), f"{what} is no string: {type(value).__name__}"
-    string = str(value)
-    try:
-        string.encode("utf-8")
-    except UnicodeEncodeError:  # lone surrogates: bytes that could not be decoded
-        shown = re.sub("[\ud800-\udfff]", "\ufffd", string)
-        return shown.translate(CONTROL), f"{what} is not UTF-8"
-    string = string.translate(CONTROL)
-    if what != "text":
-        string = string.strip()
-    return string, None if string.strip() else f"blank {what}"
-
-
 def _load(source: str, open_bytes: Callable[[str], bytes] | None, **options: Any) -> Rows:
     """The columns and the rows of `source`; `options` are those of `open_rows`."""
     if source == "clinic_notes":
@@ -261,9 +250,10 @@ def _load_huggingface(name: str) -> Rows:
     path, _, revision = path.partition("@")
     dataset = load_dataset(path, split=split or "train", revision=revision or None)
     named = {
-        column: feature.names
+        column: names
         for column, feature in dataset.features.items()
-        if getattr(feature, "names", None) is not None
+        # of a column of lists they are those of its items
+        if (names := getattr(getattr(feature, "feature", feature), "names", None)) is not None
     }
     records = (_with_names(dict(row), named) for row in dataset)
     return Rows("a Hugging Face dataset", list(dataset.column_names), records)
@@ -271,7 +261,15 @@ def _load_huggingface(name: str) -> Rows:
 
 def _with_names(record: dict[str, Any], named: Mapping[str, Any]) -> Record:
     for column, names in named.items():
-        if isinstance(record[column], int):
-            number = record[column]
-            record[column] = names[number] if number >= 0 else None  # -1 is unlabelled
+        given = record[column]
+        if isinstance(given, list):
+            record[column] = [_name(number, names) for number in given]
+        else:
+            record[column] = _name(given, names)
     return record
+
+
+def _name(number: Any, names: Any) -> Any:
+    if not isinstance(number, int):
+        return number
+    return names[number] if number >= 0 else None  # -1 is unlabelled

@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -58,13 +58,17 @@ def label_texts(
     of their content, so neither the order of rows nor their ids matter. One or two documents are
     all train; three include one for test, four also one for holdout.
 
+    The rows of a document of several labels, one each, have one text. Its passages become a row of
+    each label, with an id of its own, and are in one split: that of its rarest label, and the
+    others' documents fill up what that leaves.
+
     Returns:
         A LABELLED_TEXTS frame sorted by label and text_id, and a REJECTED_CORPUS frame of refused
         documents and passages, whose `row` counts in `raw`.
 
     Raises:
-        ValueError: fewer than two labels are left, nulls or repeated ids in `raw`, or fractions
-            that leave nothing to train on.
+        ValueError: fewer than two labels are left, nulls in `raw`, rows of one id that differ in
+            more than their label, or fractions that leave nothing to train on.
     """
     if min(test_fraction, holdout_fraction) < 0 or test_fraction + holdout_fraction >= 1:
         raise ValueError(
@@ -72,8 +76,7 @@ def label_texts(
             f"{test_fraction} and {holdout_fraction}"
         )
     raw = conform(raw, RAW_CORPUS)
-    if any(raw.null_count().row(0)) or raw["document_id"].n_unique() < raw.height:
-        raise ValueError("raw has nulls or repeated document ids; read_corpus refuses such rows")
+    own_rows = _of_several_labels(raw)
 
     counts = Counter(raw["label"])
     slugs = label_slugs(counts)
@@ -96,6 +99,11 @@ def label_texts(
     seen: dict[str, str] = {}  # hash of a content: the id that keeps it
     hashes: dict[str, dict[str, str]] = defaultdict(dict)  # label: document: hash of its content
     for label, document_hash, text, document_id, row, passage, prose in documents.iter_rows():
+        own = own_rows.get(document_id, [(row, label)])
+        if document_id in own_rows:
+            own_rows[document_id] = []  # all are made with the first, which is of the rarest label
+        if not own:
+            continue
         fault = f"duplicate of {seen[document_hash]}" if document_hash in seen else None
         parts = [passage] if passage is not None else []
         if fault is None and passage is None:
@@ -103,12 +111,18 @@ def label_texts(
         if fault is None and not parts:
             fault = _NOT_PROSE
         if fault is not None:
-            rejected.append((row, document_id, text, label, fault))
+            rejected += [(n, document_id, text, name, fault) for n, name in own]
             continue
         for i, part in enumerate(parts):
             # an id that itself ends in #number always gets one, so no two text_ids are the same
-            alone = len(parts) == 1 and not ("#" in document_id and _NUMBERED.search(document_id))
-            text_id = document_id if alone else f"{document_id}#{i}"
+            alone = len(parts) == len(own) == 1 and not (
+                "#" in document_id and _NUMBERED.search(document_id)
+            )
+            text_ids = (
+                [document_id]
+                if alone
+                else [f"{document_id}#{at * len(parts) + i}" for at in range(len(own))]
+            )
             # one passage has all the words that count
             part_hash = document_hash if len(parts) == 1 else _sha256(content(part))
             if not (is_prose(part) if prose is None else prose):
@@ -118,11 +132,13 @@ def label_texts(
             elif part_hash in seen:
                 fault = f"duplicate of {seen[part_hash]}"
             else:
-                seen[part_hash] = text_id
-                hashes[label][document_id] = document_hash
-                labelled.append((text_id, document_id, i, part, _sha256(part), label))
+                seen[part_hash] = text_ids[0]
+                own_hash = _sha256(part)
+                for text_id, (_, name) in zip(text_ids, own, strict=True):
+                    hashes[name][document_id] = document_hash
+                    labelled.append((text_id, document_id, i, part, own_hash, name))
                 continue
-            rejected.append((row, document_id, part, label, fault))
+            rejected += [(n, document_id, part, name, fault) for n, name in own]
         if document_id in hashes.get(label, {}):
             seen.setdefault(document_hash, document_id)
 
@@ -133,10 +149,12 @@ def label_texts(
             f"refused: {dict(sorted(reasons.items()))}"
         )
     splits: dict[str, str] = {}
-    for by_document in hashes.values():
-        keys = sorted((_sha256(f"{seed}:{key}"), name) for name, key in by_document.items())
+    for label in sorted(hashes, key=lambda label: (counts[label], label)):
+        keys = sorted((_sha256(f"{seed}:{key}"), name) for name, key in hashes[label].items())
         ordered = [name for _, name in keys]
-        splits |= _split(ordered, test_fraction=test_fraction, holdout_fraction=holdout_fraction)
+        splits |= _split(
+            ordered, splits, test_fraction=test_fraction, holdout_fraction=holdout_fraction
+        )
     names = ("text_id", "document_id", "passage", "text", "content_hash", "label")
     columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*labelled, strict=True), strict=True))
     columns["slug"] = [slugs[label] for label in columns["label"]]
@@ -170,19 +188,49 @@ def _hashed(slug: str, label: str, *, digits: int = 8) -> str:
     return (slug[: _LONGEST_SLUG - len(suffix)].rstrip("-") or "label") + suffix
 
 
+def _of_several_labels(raw: pl.DataFrame) -> dict[str, list[tuple[int, str]]]:
+    """Of each document with several rows their numbers and labels, in the order of `raw`."""
+    rows = raw.with_row_index().filter(pl.col("document_id").is_duplicated())
+    odd = rows.group_by("document_id").agg(
+        fits=(pl.col("text").n_unique() == 1) & (pl.col("label").n_unique() == pl.len())
+    )
+    if any(raw.null_count().row(0)) or not odd["fits"].all():
+        raise ValueError(
+            "raw has nulls, or rows of one document id that differ in more than their label; "
+            "read_corpus refuses such rows"
+        )
+    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for row, document_id, label in rows.select("index", "document_id", "label").iter_rows():
+        found[document_id].append((row, label))
+    return dict(found)
+
+
 def _split(
-    documents: list[str], *, test_fraction: float, holdout_fraction: float
+    documents: list[str],
+    given: Mapping[str, str],
+    *,
+    test_fraction: float,
+    holdout_fraction: float,
 ) -> dict[str, str]:
-    """Return the split of each document: test from the front, holdout from the back."""
+    """Return the split of each document: test from the front, holdout from the back.
+
+    Documents that another label has `given` one keep it, but the last that a label would train on.
+    """
     n = len(documents)
     n_test = n_holdout = 0
     if n >= 3 and test_fraction > 0:
         n_test = max(1, math.floor(n * test_fraction + 0.5))
     if n >= 3 and holdout_fraction > 0:
         n_holdout = max(int(n >= 4), math.floor(n * holdout_fraction + 0.5))
-    n_test = min(n_test, n - 1)
-    n_holdout = min(n_holdout, n - 1 - n_test)
+    found = {name: given[name] for name in documents if name in given}
+    had = Counter(found.values())
+    free = [name for name in documents if name not in found]
+    if not free and not had["train"]:
+        return {documents[0]: "train"}
+    room = len(free) - (not had["train"])
+    n_test = min(max(0, n_test - had["test"]), room)
+    n_holdout = min(max(0, n_holdout - had["holdout"]), room - n_test)
     return {
-        name: "test" if i < n_test else "holdout" if i >= n - n_holdout else "train"
-        for i, name in enumerate(documents)
+        name: "test" if i < n_test else "holdout" if i >= len(free) - n_holdout else "train"
+        for i, name in enumerate(free)
     }

@@ -321,7 +321,16 @@ def test_definitions_import_is_light(tmp_path: Path) -> None:
 def test_resources_come_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("HOME", "STORE", "WAREHOUSE", "CORPUS", "GENERATOR", "DEVICE", "DTYPE"):
+    for name in (
+        "HOME",
+        "STORE",
+        "WAREHOUSE",
+        "CORPUS",
+        "GENERATOR",
+        "DEVICE",
+        "DTYPE",
+        "GROUP_READABLE",
+    ):
         monkeypatch.delenv(f"SMOTEXT_{name}", raising=False)
     found = resources()
     assert found["store"].root == ".smotext/store"
@@ -331,8 +340,12 @@ def test_resources_come_from_the_environment(
     assert found["generator"].generator == "small"
     assert (found["generator"].device, found["generator"].dtype) == ("cpu", "auto")
 
+    assert not found["store"].group_readable
+
     monkeypatch.setenv("SMOTEXT_HOME", str(tmp_path))
+    monkeypatch.setenv("SMOTEXT_GROUP_READABLE", "1")
     found = resources()
+    assert found["store"].open().group_readable is True
     assert found["store"].open().root == str(tmp_path / "store")
     assert found["warehouse"].file == tmp_path / "warehouse.duckdb"
 
@@ -356,4 +369,8 @@ def test_resources_come_from_the_environment(
 
     monkeypatch.setenv("SMOTEXT_DTYPE", "float8")
     with pytest.raises(ValueError, match="float8"):
+        resources()
+    monkeypatch.setenv("SMOTEXT_DTYPE", "auto")
+    monkeypatch.setenv("SMOTEXT_GROUP_READABLE", "analysts")
+    with pytest.raises(ValueError, match="group_readable"):
         resources()

@@ -75,3 +75,49 @@ def test_audit_refuses_what_it_cannot_compare(
     assert "ends in .parquet or .json, got 'measures.csv'" in capfd.readouterr().err
     assert home.main("audit", "absent.csv", "--against", files["train"]) == 2
     assert "absent.csv" in capfd.readouterr().err
+
+
+def desktop_export(path: Path, rows: list[tuple[str, str]], *, encoding: str) -> str:
+    """Semicolons and a German name of the label's column, as a European desktop writes."""
+    lines = ["Text;Größe", *(f'"Größe: {text}";{label}' for text, label in rows)]
+    path.write_bytes("\r\n".join(lines).encode(encoding))
+    return str(path)
+
+
+def measured(path: Path) -> list[tuple[object, ...]]:
+    return pl.read_parquet(path).drop("run").rows()
+
+
+def test_audit_reads_every_file_as_its_options_say(
+    home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    paths = [
+        desktop_export(tmp_path / f"{name}.csv", rows, encoding="cp1252")
+        for name, rows in (("made", HONEST), ("train", TRAIN), ("holdout", HOLDOUT))
+    ]
+    given = [paths[0], "--against", paths[1], "--holdout", paths[2], "--label", "Größe"]
+    outs = [tmp_path / "found.parquet", tmp_path / "given.parquet"]
+    assert home.main("audit", *given, "--out", str(outs[0])) == 0
+    told = " ".join(capfd.readouterr().out.split())
+    assert told.count("CSV with semicolons, cp1252; text in 'Text', label in 'Größe'") == 3
+    options = ["--delimiter", ";", "--encoding", "windows-1252"]
+    assert home.main("audit", *given, *options, "--out", str(outs[1])) == 0
+    assert measured(outs[0]) == measured(outs[1])
+
+    capfd.readouterr()
+    assert home.main("audit", *given, "--delimiter", ",") == 2
+    assert "needs one column 'text'" in capfd.readouterr().err
+
+
+def test_audit_takes_the_encoding_that_its_bytes_leave_in_doubt(
+    home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made, train = (
+        desktop_export(tmp_path / f"{name}.csv", rows, encoding="cp850")
+        for name, rows in (("made", HONEST), ("train", TRAIN))
+    )
+    given = [made, "--against", train, "--label", "Größe"]
+    assert home.main("audit", *given) == 2
+    assert "made.csv is in doubt" in capfd.readouterr().err
+    assert home.main("audit", *given, "--encoding", "cp850") == 0
+    assert "label in 'Größe'" in capfd.readouterr().out

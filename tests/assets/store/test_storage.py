@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,47 @@ def test_write_bytes_refuses_names_that_leave_the_store(store: Store, name: str)
         store.write_bytes(name, b"")
     with pytest.raises(ValueError, match="cannot name a file of the store"):
         store.read_bytes(name)
+
+
+def modes(root: Path) -> dict[str, int]:
+    return {path.relative_to(root).as_posix(): stat.S_IMODE(path.stat().st_mode)
+            for path in root.rglob("*")}  # fmt: skip
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+def test_quarantined_tables_are_for_their_group_where_it_may_read(
+    tmp_path: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        Folder(tmp_path).put("embeddings/label=old/run=a/part.parquet", b"rows")
+        Folder(tmp_path).put("embeddings/label=other/part.parquet", b"rows")
+        Folder(tmp_path).put("class_pairs/label=old/part.parquet", b"rows")
+        (tmp_path / "embeddings").chmod(0o2700)  # whose group is handed on
+        folder = Folder(tmp_path, group_readable=True)
+        folder.put("embeddings/label=a/run=b/part.parquet", b"rows")
+        folder.put("synthetic_table/label=a/part.parquet", b"rows")
+        shared = modes(tmp_path)
+        Folder(tmp_path).put("class_pairs/label=new/part.parquet", b"rows")
+        closed = modes(tmp_path)
+        folder.put("class_pairs/label=new/part.parquet", b"rows")
+        again = modes(tmp_path)
+    finally:
+        os.umask(before)
+    quarantined = [name for name in shared if not name.startswith("synthetic_table")]
+    assert len(quarantined) == 12
+    for name in quarantined:
+        wanted = 0o640 if name.endswith(".parquet") else 0o750
+        assert shared[name] & 0o777 == wanted, name
+    # one of which nothing was written, too; who is not let into the folder reads nothing in it
+    assert (shared["embeddings"], shared["class_pairs"]) == (0o2750, 0o750)
+    assert shared["embeddings/label=a/run=b/part.parquet"] == 0o640
+    # of the rest the umask decides, as before
+    assert shared["synthetic_table/label=a/part.parquet"] == 0o666 & ~umask
+    assert (closed["embeddings"], closed["class_pairs"]) == (0o2700, 0o700)
+    assert closed["class_pairs/label=new/part.parquet"] == 0o600
+    assert again["class_pairs"] == 0o750
+    assert again["class_pairs/label=new/part.parquet"] == 0o640
 
 
 def test_quarantined_tables_are_for_their_owner_alone(tmp_path: Path) -> None:

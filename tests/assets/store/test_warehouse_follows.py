@@ -4,7 +4,7 @@ import random
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
@@ -15,6 +15,10 @@ from smotext_assets.store.tables import Store
 from smotext_assets.store.warehouse import refresh_warehouse
 from smotext_core.schemas import GATES, SYNTHETIC_TEXTS, conform
 from tests.assets.store.test_warehouse import HOSTILE, ask, commit, labelled, synthetic
+from tests.conftest import S3_BUCKET
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 RARE = {"label": "rare", "run": "r1"}
 
@@ -181,3 +185,25 @@ def test_warehouse_is_for_its_owner_until_somebody_shares_it(store: Store, tmp_p
         refresh_warehouse(store, path, rebuild=rebuild)
         assert ask(path, "SELECT text FROM synthetic_texts") == [(text,)]
         assert stat.S_IMODE(path.stat().st_mode) == 0o640  # and stays so
+
+
+def test_warehouse_is_for_its_group_where_the_store_says_so(
+    local_store: Store, s3_client: "S3Client", tmp_path: Path
+) -> None:
+    path, old = tmp_path / "w.duckdb", tmp_path / "old.duckdb"
+    shared = Store(local_store.root, group_readable=True)
+    bucket = Store(f"s3://{S3_BUCKET}/{tmp_path.name}", client=s3_client, group_readable=True)
+    local_store.write("synthetic_table", synthetic("r1", "rare", ["one"]), RARE)
+    refresh_warehouse(local_store, old)
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600
+    for store in (shared, bucket):
+        for rebuild in (True, False):
+            path.unlink(missing_ok=True)
+            refresh_warehouse(store, path, rebuild=rebuild)
+            assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    refresh_warehouse(shared, old)  # nothing has changed in it but who may read it
+    assert stat.S_IMODE(old.stat().st_mode) == 0o640
+    assert ask(old, "SELECT text FROM synthetic_texts") == [("one",)]
+    old.chmod(0o604)
+    refresh_warehouse(shared, old, rebuild=True)
+    assert stat.S_IMODE(old.stat().st_mode) == 0o644  # what it was given stays

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from smotext_core.efficacy.advice import best_with_rows, verdicts
-from smotext_core.efficacy.arms import designs, edited_rows
+from smotext_core.efficacy.arms import designs, edited_rows, subsample
 from smotext_core.efficacy.evaluation import (
     ARMS,
     CHEAP,
@@ -487,3 +487,16 @@ def test_predict_leaves_few_rows_to_scikit_learn(corpus, monkeypatch):
     monkeypatch.setattr("smotext_core.efficacy.evaluation.FEW_ROWS", corpus["train"].height - 1)
     with pytest.raises(AssertionError, match="scikit-learn's"):
         run_with(corpus, empty, np.zeros((0, DIMENSION), dtype=np.float32))
+
+
+def test_subsample_keeps_or_leaves_a_document_with_all_its_labels():
+    # of 30 documents all are of a, two in three also of b, the first of c alone beside
+    of = {"a": range(30), "b": range(10, 30), "c": [0]}
+    rows = [(str(n), label) for label, documents in of.items() for n in documents]
+    train = pl.DataFrame(rows, schema=["document_id", "label"], orient="row")
+    for number in range(20):
+        kept = train.filter(subsample(train, list(of), seed=0, number=number))
+        left = train.filter(~subsample(train, list(of), seed=0, number=number))
+        assert not set(kept["document_id"]) & set(left["document_id"])
+        assert set(kept["label"]) == set(of)
+        assert (kept["label"] == "a").sum() in (24, 25)  # 80 %, and what c cannot do without

@@ -14,7 +14,7 @@ def labelled(n: int, *, rare: int) -> pl.DataFrame:
     rows = [(f"{i:03}", f"h{i * 7 % (n + rare):03}", "big") for i in range(n)]
     rows += [(f"{i:03}", f"h{i * 7 % (n + rare):03}", "rare") for i in range(n, n + rare)]
     frame = pl.DataFrame(rows, schema=["text_id", "content_hash", "label"], orient="row")
-    return frame.with_columns(pl.lit("holdout").alias("split"))
+    return frame.with_columns(pl.lit("holdout").alias("split"), document_id=pl.col("text_id"))
 
 
 def test_calibration_texts_take_labels_in_turn_and_no_train_text() -> None:
@@ -145,3 +145,41 @@ def test_competence_is_the_share_nearer_than_another_label_s_text() -> None:
         of_one = documents if names[1] == "a" else ["d"] * 20
         alone = calibration.calibrate_round_trip(found, vectors, of_one, names)
         assert calibration.competence_of(alone) is None
+
+
+def test_calibration_texts_take_a_text_of_several_labels_once() -> None:
+    rows = [("d#0", "d", "h", "a"), ("d#1", "d", "h", "b"), ("e", "e", "i", "b")]
+    texts = pl.DataFrame(
+        rows, schema=["text_id", "document_id", "content_hash", "label"], orient="row"
+    ).with_columns(pl.lit("test").alias("split"))
+    chosen = calibration.calibration_texts(texts, n=10)
+    assert chosen.select("document_id", "labels").rows() == [("d", ["a", "b"]), ("e", ["b"])]
+
+
+def test_calibrate_round_trip_knows_a_text_of_several_labels_as_no_stranger() -> None:
+    found, _ = decoded(20, np.full(20, 0.5))
+    same = np.tile(np.eye(1, 40, dtype=np.float32), (20, 1))
+    alike = found._replace(embeddings=same[:, None])
+    documents, labels = [str(i) for i in range(20)], [["a"], ["b"]] * 9 + [["a", "b"]] * 2
+    row = calibration.calibrate_round_trip(alike, same, documents, labels).row(0, named=True)
+    assert row["n_others"] == 2 * 9 * 9  # the last two share a label with every text
+
+
+def test_calibrate_labels_of_texts_with_two_labels_counts_none_as_another_s() -> None:
+    rows, labels, documents = topics()
+    both = [n for n, label in enumerate(labels) if label == "medicine"]
+    # every text of medicine is one of surgery, too
+    rows = np.concatenate([rows, rows[both]])
+    labels = [*labels, *["surgery"] * len(both)]
+    documents = [*documents, *(documents[n] for n in both)]
+    frame = calibration.calibrate_labels(rows, labels, documents, seed=0)
+    own = {row["label"]: row for row in frame.iter_rows(named=True)}
+    for label in ("medicine", "surgery"):
+        assert own[label]["n_own"] == len(both)
+        assert own[label]["n_others"] == len(set(documents)) - len(both)
+        # seen in training under the other label, it would be told by heart: at most a half is left
+        assert own[label]["own_passing"] >= 0.85
+        assert own[label]["others_passing"] <= 0.1
+    folds = calibration._folds(labels, documents)
+    of = dict(zip(documents, folds, strict=True))
+    assert [of[document] for document in documents] == folds.tolist()

@@ -74,7 +74,7 @@ def test_read_corpus_refuses_rows_with_reasons(tmp_path):
         5: "blank label",
         6: "text too long: 11 characters, more than 10",
         7: "text is no string: int",
-        8: "label is no string: list",
+        8: "label is a list: --explode makes a row of each",
         9: "text is not UTF-8",
     }
     assert rejected.row(5)[2] == "x" * 10
@@ -340,6 +340,22 @@ def test_read_corpus_reads_huggingface_datasets(monkeypatch):
     ]
     assert raw.rows() == [("0", "one", "good"), ("1", "two", "bad")]
     assert reasons(rejected) == {2: "null label"}
+
+
+def test_read_corpus_names_the_labels_of_huggingface_lists(monkeypatch):
+    dataset = FakeDataset()
+    of_items = types.SimpleNamespace(feature=dataset.features["label"])
+    module = types.ModuleType("datasets")
+    rows = [{"text": "one", "label": [1, 0]}, {"text": "two", "label": []}]
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setattr(FakeDataset, "__iter__", lambda self: iter(rows))
+    dataset.features["label"] = of_items
+    module.load_dataset = lambda *path, **options: dataset
+
+    raw, rejected = read_corpus("hf:owner/emotions", explode=";")
+
+    assert raw.rows() == [("0", "one", "good"), ("0", "one", "bad")]
+    assert reasons(rejected) == {1: "blank label"}
 
 
 def test_read_corpus_names_the_extra_for_huggingface(monkeypatch):

@@ -322,7 +322,7 @@ def test_label_texts_refuses_bad_arguments():
     raw = corpus(distinct("a", 3))
     with pytest.raises(ValueError, match=r"sum to less than 1, not 0\.5 and 0\.5"):
         label_texts(raw, seed=0, test_fraction=0.5, holdout_fraction=0.5)
-    with pytest.raises(ValueError, match="nulls or repeated document ids"):
+    with pytest.raises(ValueError, match="nulls, or rows of one document id that differ"):
         label_texts(pl.concat([raw, raw]), seed=0)
 
 
@@ -360,6 +360,101 @@ def test_label_texts_loses_nothing_and_leaks_nothing(rows, seed, shuffler):
     columns = ["label", "text", "passage", "slug", "split"]
     by_text, _ = label_texts(renumbered, seed=seed, max_words=5)
     assert by_text.select(columns).sort(columns).equals(labelled.select(columns).sort(columns))
+
+
+def of_several(rows):
+    """Build a raw frame from (text, labels) rows: a row for each label, of one document."""
+    named = [(f"d{i}", text, label) for i, (text, own) in enumerate(rows) for label in own]
+    return pl.DataFrame(named, schema=RAW_CORPUS, orient="row")
+
+
+def test_label_texts_makes_a_row_of_each_label_of_a_document():
+    long = "The first sentence is here. The second one follows it."
+    rows = [(long, ["b", "a"]), ("A short one.", "ab"), ("Only b.", "b"), ("More of b.", "b")]
+
+    labelled, rejected = label_texts(of_several(rows), seed=0, max_words=6)
+
+    columns = ["text_id", "document_id", "passage", "text", "label"]
+    assert labelled.select(columns).rows() == [
+        ("d0#2", "d0", 0, "The first sentence is here.", "a"),
+        ("d0#3", "d0", 1, "The second one follows it.", "a"),
+        ("d1#0", "d1", 0, "A short one.", "a"),
+        ("d0#0", "d0", 0, "The first sentence is here.", "b"),
+        ("d0#1", "d0", 1, "The second one follows it.", "b"),
+        ("d1#1", "d1", 0, "A short one.", "b"),
+        ("d2", "d2", 0, "Only b.", "b"),
+        ("d3", "d3", 0, "More of b.", "b"),
+    ]
+    assert rejected.is_empty()
+
+
+def test_label_texts_refuses_every_row_of_a_copied_or_unusable_document():
+    rows = [("Same text!", "ab"), ("same  TEXT", "bc"), ("...", "ab"), *distinct("b", 3)]
+    rows += distinct("a", 2)
+
+    labelled, rejected = label_texts(of_several(rows), seed=0)
+
+    # c is the rarest label, and d1 has it
+    assert labelled.filter(pl.col("document_id") == "d1")["label"].to_list() == ["b", "c"]
+    assert rejected.select("row", "document_id", "label").rows() == [
+        (0, "d0", "a"), (1, "d0", "b"), (4, "d2", "a"), (5, "d2", "b"),
+    ]  # fmt: skip
+    assert rejected["reason"].to_list()[:2] == ["duplicate of d1#0"] * 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sets(st.sampled_from("abcde"), min_size=1), min_size=2, max_size=40).filter(
+        lambda own: len(set().union(*own)) > 1
+    ),
+    st.integers(0, 3),
+    st.sampled_from([(0.15, 0.15), (0.4, 0.5), (0.0, 0.3)]),
+)
+@example(
+    [{"a", "b"}, {"a", "c"}, {"a", "d"}, {"b"}, {"b"}, {"c"}, {"c"}, {"d"}, {"d"}], 0, (0.4, 0.5)
+)
+def test_label_texts_splits_documents_of_several_labels(own, seed, fractions):
+    raw = of_several(
+        [(text, labels) for (text, _), labels in zip(distinct("x", 40), own, strict=False)]
+    )
+    test, holdout = fractions
+
+    labelled, rejected = label_texts(raw, seed=seed, test_fraction=test, holdout_fraction=holdout)
+
+    assert rejected.is_empty()
+    columns = ["document_id", "label"]
+    assert labelled.select(columns).sort(columns).equals(raw.select(columns).sort(columns))
+    assert labelled["text_id"].n_unique() == labelled.height
+    of_document = labelled.group_by("document_id").agg(pl.col("split").n_unique())
+    assert of_document["split"].max() == 1
+    trained = labelled.filter(pl.col("split") == "train")
+    assert set(trained["label"]) == set(labelled["label"])
+    again, _ = label_texts(
+        raw.sample(fraction=1, shuffle=True, seed=seed),
+        seed=seed, test_fraction=test, holdout_fraction=holdout,
+    )  # fmt: skip
+    columns.append("split")
+    assert again.select(columns).sort(columns).equals(labelled.select(columns).sort(columns))
+
+
+def test_label_texts_gives_each_of_several_labels_its_share_of_the_splits():
+    randomly = random.Random(0)
+    own = [randomly.sample("abc", randomly.randint(1, 3)) for _ in range(200)]
+    rows = [(text, labels) for (text, _), labels in zip(distinct("x", 200), own, strict=True)]
+
+    labelled, _ = label_texts(of_several(rows), seed=0)
+
+    for (label,), rows_of in labelled.group_by("label"):
+        shares = dict(rows_of["split"].value_counts(normalize=True).rows())
+        assert shares["test"] == pytest.approx(0.15, abs=0.04), label
+        assert shares["holdout"] == pytest.approx(0.15, abs=0.04), label
+
+
+@pytest.mark.parametrize("odd", [("d0", "Text x aax.", "a"), ("d0", "Another text.", "c")])
+def test_label_texts_refuses_rows_of_one_id_that_are_no_labels_of_one_text(odd):
+    raw = of_several([("Text x aax.", "ab"), ("Else.", "b")])
+    with pytest.raises(ValueError, match="rows of one document id that differ in more"):
+        label_texts(pl.concat([raw, pl.DataFrame([odd], schema=RAW_CORPUS, orient="row")]), seed=0)
 
 
 @pytest.mark.parametrize(("name", "newsgroups"), [("20newsgroups", True), ("mtsamples", False)])
