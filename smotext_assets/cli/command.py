@@ -16,7 +16,8 @@ from smotext_assets.cli.export import add_export, export_command
 from smotext_assets.cli.forget import add_forget, forget_command
 from smotext_assets.cli.materializing import Graph
 from smotext_assets.cli.review import add_review, review_command
-from smotext_assets.cli.run import add_run, run_command
+from smotext_assets.cli.run import run_command
+from smotext_assets.cli.run_options import add_run
 from smotext_assets.cli.summary import print_runs
 from smotext_assets.cli.train import add_train_generator, train_generator_command
 from smotext_assets.cli.warehouse import add_warehouse, warehouse_command

@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-from pydantic import Field, ValidationError
+from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from smotext_assets.cli.corpus import add_corpus_options, asked_corpus, unlabelled_corpus
+from smotext_assets.cli.corpus import asked_corpus, unlabelled_corpus
 from smotext_assets.cli.materializing import Graph
-from smotext_assets.cli.pairs import add_pair_options, pair_options
+from smotext_assets.cli.pairs import pair_options
+from smotext_assets.cli.run_options import asked_options
 from smotext_assets.cli.summary import print_adaptation, print_summary
 from smotext_assets.graph import (
     BY_LABEL_AND_RUN,
@@ -33,13 +34,7 @@ from smotext_assets.graph import (
     runs,
 )
 from smotext_assets.stages import (
-    N_NEAREST,
-    DecodedTextsConfig,
-    FoundTextsConfig,
-    GeneratorConfig,
     Options,
-    SyntheticTableConfig,
-    SyntheticTextsConfig,
     holds_where_it_hurts,
     options_of_labels,
 )
@@ -69,96 +64,6 @@ class TerminalProgress(Progress):
             yield lambda rows: bar.advance(task, rows)
 
 
-_AS_MADE = "default: of a label that is there as it was made, else"
-_OPTION = {
-    "n_candidates": "--candidates",
-    "temperature": "--temperature",
-    "n_nearest": "--found",
-    "max_rouge_l": "--max-rouge-l",
-    "calibrate_on_reviews": "--calibrate-on-reviews",
-    "adapt_steps": "--adapt",
-    "min_accepted": "--min-accepted",
-}
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument(
-        "corpus",
-        nargs="?",
-        help="a file by path or s3:// address, a folder, a quoted glob or s3://bucket/prefix/, "
-        "clinic_notes, 20newsgroups or hf:NAME; default: of a run that is there the corpus in the "
-        "store, which is not read again; else SMOTEXT_CORPUS, else clinic_notes",
-    )
-    add_corpus_options(parser)
-    parser.add_argument("--generator", help="small, mini or a folder; default: SMOTEXT_GENERATOR")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: SMOTEXT_DEVICE, or cpu")
-    parser.add_argument("--run", help="key of the run; default: the time, such as 20261122T0300")
-    parser.add_argument("--labels", help="only these, by slug, separated by commas")
-    add_pair_options(parser)
-    parser.add_argument("--candidates", type=int, help=f"texts decoded per sample; {_AS_MADE} 6")
-    parser.add_argument(
-        "--unlabelled",
-        metavar="FILE",
-        help="texts of the same kind that nobody labelled, a corpus without labels: --adapt trains "
-        "on them too, --found makes rows of them; default: SMOTEXT_UNLABELLED, else none",
-    )
-    parser.add_argument(
-        "--found",
-        type=int,
-        nargs="?",
-        const=N_NEAREST,
-        metavar="N",
-        help="let a sample first take the nearest of N unlabelled texts that passes the filters, a "
-        f"real text then; {N_NEAREST} where no number is given; {_AS_MADE} none",
-    )
-    parser.add_argument(
-        "--max-rouge-l",
-        type=float,
-        metavar="F1",
-        help="refuse texts that repeat a closer one of their label to this ROUGE-L, such as 0.7; "
-        f"{_AS_MADE} no such filter",
-    )
-    parser.add_argument(
-        "--calibrate-on-reviews",
-        type=float,
-        metavar="SHARE",
-        help="raise the least round trip and label confidence of each label until readers accept "
-        f"this share of its texts, such as .9, see `smotext review`; 0: do not; {_AS_MADE} not",
-    )
-    parser.add_argument(
-        "--publish-anyway",
-        action="append",
-        default=[],
-        metavar="SLUG=REASON",
-        help="publish a label that a gate holds back; the reason is kept",
-    )
-    parser.add_argument(
-        "--hold-where-it-hurts",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="evaluate before publishing, and hold back labels whose rows hurt a classifier; "
-        f"{_AS_MADE} not",
-    )
-    parser.add_argument(
-        "--min-accepted",
-        type=float,
-        metavar="SHARE",
-        help="hold back labels of which readers accept less, such as .8, see `smotext review`; "
-        f"{_AS_MADE} no such gate",
-    )
-    parser.add_argument(
-        "--adapt",
-        type=int,
-        metavar="STEPS",
-        help="train the generator on the train texts first; default: of a run that is there as "
-        "it was done, else 0, not at all",
-    )
-    parser.add_argument(
-        "--temperature", type=float, help=f"of the sampled candidates; {_AS_MADE} 0.5"
-    )
-
-
 def run_command(
     given: argparse.Namespace,
     *,
@@ -186,7 +91,7 @@ def run_command(
         dtype=usual.dtype,
         workspace=usual.workspace,
     )
-    asked = _asked(given)  # refused here, not after minutes
+    asked = asked_options(given)  # refused here, not after minutes
     adapts = not known or given.adapt is not None or _readapts(tables, run, found["generator"])
     found["corpus"] = asked_corpus(given, usual=found["corpus"])
     found["unlabelled"] = unlabelled_corpus(given, usual=found["unlabelled"])
@@ -272,49 +177,6 @@ def _has_unlabelled(tables: Store) -> bool:
     return manifest is not None and manifest.rows > 0
 
 
-def _asked(given: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """By asset, the options that were given.
-
-    Raises:
-        ValueError: one that cannot be.
-    """
-    configs: dict[str, tuple[type[dg.Config], dict[str, Any]]] = {
-        "generator": (GeneratorConfig, {"adapt_steps": given.adapt}),
-        "decoded_texts": (
-            DecodedTextsConfig,
-            {"n_candidates": given.candidates, "temperature": given.temperature},
-        ),
-        "found_texts": (FoundTextsConfig, {"n_nearest": given.found}),
-        "synthetic_texts": (
-            SyntheticTextsConfig,
-            {
-                "max_rouge_l": given.max_rouge_l,
-                "calibrate_on_reviews": given.calibrate_on_reviews,
-            },
-        ),
-        "synthetic_table": (
-            SyntheticTableConfig,
-            {
-                "hold_where_it_hurts": given.hold_where_it_hurts,
-                "min_accepted": given.min_accepted,
-                "publish_anyway": _reasons(given.publish_anyway) or None,
-            },
-        ),
-    }
-    asked = {}
-    for asset, (config, options) in configs.items():
-        asked[asset] = {name: value for name, value in options.items() if value is not None}
-        try:
-            config(**asked[asset])
-        except ValidationError as error:
-            (fault, *_) = error.errors()
-            name = str(fault["loc"][0])
-            raise ValueError(
-                f"{_OPTION.get(name, name)}: {fault['msg']}, got {fault['input']}"
-            ) from error
-    return asked
-
-
 def _readapts(tables: Store, run: str, generator: GeneratorResource) -> bool:
     """Whether the generator's record is another one than that of the run, which is the plain one.
 
@@ -345,14 +207,3 @@ def _alike(
         options = {asset: {**before.get(asset, {}), **given} for asset, given in asked.items()}
         groups.setdefault(json.dumps(options, sort_keys=True), []).append(slug)
     return [(json.loads(options), alike) for options, alike in groups.items()]
-
-
-def _reasons(given: Sequence[str]) -> dict[str, str]:
-    """Of "slug=reason" the reason by slug."""
-    found = {}
-    for pair in given:
-        slug, _, reason = pair.partition("=")
-        if not reason.strip():
-            raise ValueError(f"--publish-anyway takes slug=reason, got {pair!r}: say why")
-        found[slug] = reason.strip()
-    return found

@@ -4,6 +4,7 @@ It knows frames and names, and neither assets nor what a column means.
 """
 
 from smotext_assets.store.files import LOCK_TIMEOUT_S, file_lock
+from smotext_assets.store.parquet import frame_sha256
 from smotext_assets.store.processes import fail_dead_runs, hold
 from smotext_assets.store.quarantine import QUARANTINED
 from smotext_assets.store.receipts import (
@@ -13,7 +14,7 @@ from smotext_assets.store.receipts import (
     receipts,
     without_forgotten,
 )
-from smotext_assets.store.tables import JSON, Manifest, MissingPartition, Store, frame_sha256
+from smotext_assets.store.tables import JSON, Manifest, MissingPartition, Store
 from smotext_assets.store.warehouse import refresh_warehouse
 
 __all__ = [

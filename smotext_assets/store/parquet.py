@@ -1,5 +1,6 @@
 """Frames as Parquet, whole or one row group at a time. The same rows give the same bytes."""
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING
@@ -19,6 +20,11 @@ def parquet_bytes(frame: pl.DataFrame) -> bytes:
         buffer, compression="zstd", compression_level=3, statistics=True, row_group_size=ROW_GROUP
     )
     return buffer.getvalue()
+
+
+def frame_sha256(frame: pl.DataFrame) -> str:
+    """Of a frame's columns and rows in their order."""
+    return hashlib.sha256(parquet_bytes(frame)).hexdigest()
 
 
 def write_frames(frames: Iterable[pl.DataFrame], file: IO[bytes]) -> tuple[int, pl.Schema]:

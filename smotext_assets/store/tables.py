@@ -46,7 +46,7 @@ from smotext_core.schemas import with_later
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["JSON", "Manifest", "MissingPartition", "Store", "frame_sha256"]
+__all__ = ["JSON", "Manifest", "MissingPartition", "Store"]
 
 _log = logging.getLogger(__name__)
 
@@ -342,8 +342,3 @@ class Store:
             return self.read(table, partition)
         except MissingPartition:  # deleted since it was listed
             return None
-
-
-def frame_sha256(frame: pl.DataFrame) -> str:
-    """Of a frame's columns and rows in their order."""
-    return hashlib.sha256(parquet_bytes(frame)).hexdigest()
