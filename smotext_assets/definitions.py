@@ -86,7 +86,7 @@ def resources() -> dict[str, Any]:
         root=os.environ.get("SMOTEXT_STORE", os.path.join(home, "store")),
         endpoint_url=os.environ.get("AWS_ENDPOINT_URL"),
         region_name=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-        group_readable=os.environ.get("SMOTEXT_GROUP_READABLE") or False,  # type: ignore[arg-type]  # validated
+        group_readable=os.environ.get("SMOTEXT_GROUP_READABLE", "0"),  # type: ignore[arg-type]  # validated
     )
     warehouse = Warehouse(
         path=os.environ.get("SMOTEXT_WAREHOUSE", os.path.join(home, "warehouse.duckdb"))

@@ -1,6 +1,7 @@
 """`smotext check`: what a corpus holds and what a run would make of it; no model is loaded."""
 
 import argparse
+import math
 from typing import Any
 
 import polars as pl
@@ -14,9 +15,9 @@ from smotext_assets.graph import run_options
 from smotext_assets.stages import LabelledTextsConfig, read_source
 from smotext_core.texts import label_texts, languages
 
-# Of one core, as seen on the demo and on 20 Newsgroups (docs/experiments.md): a guide, no promise.
-SECONDS_A_TEXT = 0.013
-SECONDS_A_CANDIDATE = {"small": 0.065, "mini": 0.02}
+# Of one core, measured (docs/experiments.md): in bfloat16 where it multiplies that, in float32.
+SECONDS_A_TEXT = (0.003, 0.013)
+SECONDS_A_CANDIDATE = {"small": (0.045, 0.09), "mini": (0.007, 0.027)}
 _DIMENSION = 384  # of their encoder's vectors, float32
 _CALIBRATED = 200  # held-out texts that are decoded once more, at most
 _EMBEDDED = ("small", "mini")
@@ -63,7 +64,8 @@ def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: 
             f"the generator {generator} writes English: rows in another language are held back. "
             "Take a generator of this language",
         )
-    _print_cost(texts, sum(wanted.values()), given, generator, console)
+    n_rows = sum(wanted.values())
+    _print_cost(texts, n_rows, given, generator, found["generator"].device, console)
     return 0
 
 
@@ -133,7 +135,12 @@ def _print_labels(
 
 
 def _print_cost(
-    texts: pl.DataFrame, new: int, given: argparse.Namespace, generator: str, console: Console
+    texts: pl.DataFrame,
+    new: int,
+    given: argparse.Namespace,
+    generator: str,
+    device: str,
+    console: Console,
 ) -> None:
     oversample = given.oversample or 1.5
     decoded = int(new * oversample) * given.candidates
@@ -141,14 +148,19 @@ def _print_cost(
     held_out = min(_CALIBRATED, texts.filter(pl.col("split") != "train").height)
     # vectors of texts, of samples and of candidates; the texts themselves are small beside them
     size = 4 * _DIMENSION * (texts.height + samples + decoded)
-    if generator not in _EMBEDDED:
-        _say(console, f"{new} new rows, of {decoded} candidates; the time depends on {generator}")
+    told = f"{new} new rows, of {decoded} candidates; about {max(1, round(size / 1e6))} MB on disk"
+    if generator not in _EMBEDDED or device != "cpu":
+        _say(console, f"{told}. How long that takes was not measured for {generator} on {device}")
         return
-    seconds = texts.height * SECONDS_A_TEXT + (
-        (decoded + held_out * given.candidates) * SECONDS_A_CANDIDATE[generator]
+    fast, slow = (
+        texts.height * a_text + (decoded + held_out * given.candidates) * a_candidate
+        for a_text, a_candidate in zip(SECONDS_A_TEXT, SECONDS_A_CANDIDATE[generator], strict=True)
     )
+    most, least = (round(1 / seconds) for seconds in SECONDS_A_CANDIDATE[generator])
     _say(
         console,
-        f"{new} new rows, of {decoded} candidates: about {max(1, round(seconds / 60))} minutes of "
-        f"a processor core, without the evaluation, and {max(1, round(size / 1e6))} MB on disk",
+        f"{told}. Estimated, for no model was loaded: {int(fast // 60)} to {math.ceil(slow / 60)} "
+        f"minutes of a processor core, without the evaluation, at {most} candidates a second "
+        f"(measured in bfloat16, on a core that multiplies it) to {least} (in float32); longer "
+        "where others use the core, too",
     )

@@ -1,5 +1,6 @@
 """`smotext check`: what a corpus holds, told before a model is loaded."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,35 @@ def test_check_says_that_the_generator_writes_another_language(
     assert "languages: de 7" in said
     assert "billing │ billing │ 30 " in said
     assert "│ fr │" in said
+
+
+def minutes(said: str) -> tuple[int, int]:
+    found = re.search(r"(\d+) to (\d+) minutes of a processor core", said)
+    assert found is not None, said
+    return int(found[1]), int(found[2])
+
+
+def test_check_estimates_the_minutes_as_a_range_and_says_of_what(
+    home: Home, corpus: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, said = told(home, capfd, str(corpus), "--totals", "medicine=4000")
+    fast, slow = minutes(said)
+    decoded = int(re.search(r"of (\d+) candidates;", said)[1])  # type: ignore[index]
+    per_second = [
+        int(n) for n in re.findall(r"at (\d+) candidates a second .* to (\d+) \(", said)[0]
+    ]
+    assert decoded > 30_000
+    # what is said of the speed gives what is said of the time, but for texts and calibration
+    assert fast == pytest.approx(decoded / per_second[0] / 60, rel=0.1)
+    assert slow == pytest.approx(decoded / per_second[1] / 60, rel=0.1)
+    assert fast < slow
+    assert "Estimated, for no model was loaded" in said
+    _, said = told(home, capfd, str(corpus), "--totals", "medicine=4000", "--candidates", "12")
+    assert minutes(said)[1] == pytest.approx(2 * slow, rel=0.05)
+
+    elsewhere = Home(home.folder, environment={"SMOTEXT_DEVICE": "cuda"})
+    _, said = told(elsewhere, capfd, str(corpus))
+    assert "was not measured for small on cuda" in said
 
 
 @pytest.mark.parametrize(
