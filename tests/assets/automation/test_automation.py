@@ -432,8 +432,8 @@ def test_failures_name_the_label_and_the_others_go_on(
     assert "materialise embeddings" in tags["smotext/failed"]
     assert tags["smotext/rerun"] == (
         "dagster asset materialize -m smotext_assets.definitions --select 'key:class_pairs or "
-        "key:interpolated_vectors or key:decoded_texts or key:synthetic_texts or "
-        f"key:synthetic_table' --partition '{key}'"
+        "key:interpolated_vectors or key:decoded_texts or key:found_texts or "
+        f"key:synthetic_texts or key:synthetic_table' --partition '{key}'"
     )
     assert len(rest) == 2
     for request in rest:
