@@ -62,7 +62,7 @@ def unlabelled_texts(
     if unlabelled.source:
         raw, refused = read_source(unlabelled, store, tell=read_as.append)
     options = labelled_texts.metadata().get("options")
-    cut = LabelledTextsConfig(**(options if isinstance(options, dict) else {}))
+    cut = LabelledTextsConfig.model_validate(options or {})
     texts, rejected = unlabelled_passages(
         raw, labelled_texts.read()["text"], max_words=cut.max_words
     )

@@ -113,9 +113,11 @@ def read_corpus(
             reasons[_kind(record[1])] += 1
             continue
         text_, text_fault = clean(record.get(of["text"]), "text")
-        labels, shown, label_fault = [""], "", None
-        if label is not None:
-            labels, shown, label_fault = labels_of(record.get(of["label"]), separator=explode)
+        labels, shown, label_fault = (
+            labels_of(record.get(of["label"]), separator=explode)
+            if label is not None
+            else ([""], "", None)
+        )
         id_, id_fault = str(row), None
         if document_id is not None:
             given, id_fault = clean(record.get(of["id"]), "document id")

@@ -280,7 +280,7 @@ def _distinct(
 ) -> tuple[list[int], list[int]]:
     """The first row of each vector and prompt, and for every row which of these it is."""
     place: dict[tuple[bytes, tuple[int, ...]], int] = {}
-    first, read_by = [], []
+    first, read_by = list[int](), list[int]()
     for row, (vector, prompt) in enumerate(zip(vectors, prompts, strict=True)):
         at = place.setdefault((vector.tobytes(), tuple(prompt)), len(first))
         if at == len(first):
