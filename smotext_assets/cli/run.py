@@ -107,11 +107,11 @@ def run_command(
     graph = Graph(instance, found, {"generator": {"adapt_steps": given.adapt or 0}}, console)
     if ingests:
         graph.materialize(["raw_corpus", "labelled_texts"])
-        for line in Table(tables, "raw_corpus").metadata().get("read_as", []):  # type: ignore[union-attr]
-            console.print(line, markup=False, highlight=False)
+        _print_how_read(tables, "raw_corpus", console)
     if given.unlabelled or (ingests and (found["unlabelled"].source or _has_unlabelled(tables))):
         graph.materialize(["unlabelled_texts"])
-        rows = Table(tables, "unlabelled_texts").read().height
+        _print_how_read(tables, "unlabelled_texts", console)
+        rows = tables.read("unlabelled_texts").height
         console.print(f"{rows} unlabelled passages", highlight=False)
     if given.found and not _has_unlabelled(tables):
         raise ValueError("--found needs unlabelled texts: name some with --unlabelled FILE")
@@ -169,6 +169,11 @@ def run_command(
         for key, reason in bad.items():
             console.print(f"{key} failed: {reason}", markup=False, style="red")
     return 1 if bad else 0
+
+
+def _print_how_read(tables: Store, table: str, console: Console) -> None:
+    for line in Table(tables, table).metadata().get("read_as", []):  # type: ignore[union-attr]
+        console.print(line, markup=False, highlight=False)
 
 
 def _has_unlabelled(tables: Store) -> bool:

@@ -73,7 +73,7 @@ def unlabelled_texts(
     inputs: dict[str, JSON] = {"texts": frame_sha256(texts), "encoder": encoder}
 
     def embed() -> tuple[pl.DataFrame, dict[str, JSON]]:
-        about: dict[str, JSON] = {"encoder": encoder, "source": unlabelled.source}
+        about: dict[str, JSON] = {"encoder": encoder, "read_as": list(read_as)}
         if texts.is_empty():
             return unlabelled_schema(1).to_frame(), about
         kept = tables.batches("unlabelled_texts", {}, inputs=inputs)

@@ -125,9 +125,19 @@ def test_found_rows_of_nothing_are_an_error_that_says_what_to_do(
 
 
 def test_a_corpus_without_unlabelled_texts_takes_the_older_ones_away(
-    told: Home, corpus: Path, tmp_path: Path
+    told: Home,
+    corpus: Path,
+    unlabelled: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     home = copy_of(told, tmp_path)
+    capfd.readouterr()
+    again = ("--unlabelled", str(unlabelled), "--found", "--totals", "medicine=9")
+    assert home.main("run", str(corpus), "--run", "r3", *again) == 0
+    said = capfd.readouterr().err
+    assert "texts.csv: CSV with commas, utf-8; text in 'text'" in " ".join(said.split())
+    assert "91 unlabelled passages" in said
     assert home.main("run", str(corpus), "--run", "r2") == 0
     assert home.store.read("unlabelled_texts").is_empty()
     rows = home.store.read_all("synthetic_table", {"run": "r2"}, schema=SYNTHETIC_TEXTS)
