@@ -25,6 +25,7 @@ from smotext_assets.store import Store, frame_sha256
 from smotext_core.schemas import conform, embeddings_schema
 
 if TYPE_CHECKING:
+    from smotext_assets.store import Batches
     from smotext_core.xrag import Generator
 
 BATCH = 1024  # texts embedded before their vectors are kept: what a kill costs
@@ -74,20 +75,10 @@ def embeddings(
                     inputs={"wanted": frame_sha256(wanted), "encoder": encoder},
                 )
                 with progress.track(context, f"{label}: embedding", len(new)) as done:
-                    found = kept.make(
-                        len(new),
-                        size=BATCH,
-                        make=lambda blocks: engine.map(
-                            generator.fingerprint,
-                            generator.load,
-                            encode_batch,
-                            (wanted["text"][rows].to_list() for rows in blocks),
-                            progress=done,
-                            tally=tally,
-                        ),
-                        progress=done,
+                    vectors = encode(
+                        wanted["text"], kept, engine, generator, progress=done, tally=tally
                     )
-                known |= dict(zip(new, found["vector"].to_numpy(), strict=True))
+                known |= dict(zip(new, vectors.to_numpy(), strict=True))
             stacked = np.stack([known[h] for h in texts["content_hash"]])
             frame = texts.select("text_id", "content_hash").with_columns(
                 pl.Series("embedding", stacked, dtype=pl.Array(pl.Float32, stacked.shape[1]))
@@ -109,6 +100,32 @@ def embeddings(
         }
 
     for_each_partition(context, make, each=engine.each)
+
+
+def encode(
+    texts: pl.Series,
+    kept: "Batches",
+    engine: Engine,
+    generator: GeneratorResource,
+    *,
+    progress: Callable[[int], None],
+    tally: Counter[str],
+) -> pl.Series:
+    """Vectors of the texts, one an Array; batches that `kept` has are not made again."""
+    found = kept.make(
+        texts.len(),
+        size=BATCH,
+        make=lambda blocks: engine.map(
+            generator.fingerprint,
+            generator.load,
+            encode_batch,
+            (texts[rows].to_list() for rows in blocks),
+            progress=progress,
+            tally=tally,
+        ),
+        progress=progress,
+    )
+    return found["vector"]
 
 
 def encode_batch(

@@ -20,7 +20,7 @@ from smotext_assets.graph import (
     told,
 )
 from smotext_assets.stages.corpus import LabelledTextsConfig
-from smotext_assets.stages.embeddings import BATCH, encode_batch
+from smotext_assets.stages.embeddings import encode
 from smotext_assets.stages.source import read_source
 from smotext_assets.store import JSON, frame_sha256, without_forgotten
 from smotext_core.schemas import (
@@ -78,25 +78,12 @@ def unlabelled_texts(
             return unlabelled_schema(1).to_frame(), about
         kept = tables.batches("unlabelled_texts", {}, inputs=inputs)
         with progress.track(context, "embedding unlabelled texts", texts.height) as done:
-            found = kept.make(
-                texts.height,
-                size=BATCH,
-                make=lambda blocks: engine.map(
-                    generator.fingerprint,
-                    generator.load,
-                    encode_batch,
-                    (texts["text"][rows].to_list() for rows in blocks),
-                    progress=done,
-                    tally=tally,
-                ),
-                progress=done,
-            )
-        width: int = found["vector"].dtype.size  # type: ignore[attr-defined]
-        frame = texts.with_columns(found["vector"].alias("embedding"))
+            vectors = encode(texts["text"], kept, engine, generator, progress=done, tally=tally)
+        width: int = vectors.dtype.size  # type: ignore[attr-defined]
+        frame = texts.with_columns(vectors.alias("embedding"))
         return conform(frame, unlabelled_schema(width)), about
 
     frame, manifest, _ = tables.write_once("unlabelled_texts", {}, inputs=inputs, make=embed)
-    reasons = rejected.group_by("reason").len("rows").sort("rows", descending=True)
     context.add_output_metadata(
         {
             "dagster/row_count": frame.height,
@@ -107,7 +94,6 @@ def unlabelled_texts(
             "near_labelled_texts": rejected.filter(
                 pl.col("reason") == "near duplicate of a labelled text"
             ).height,
-            "reasons": len(reasons),
             **told(tally),
         }
     )

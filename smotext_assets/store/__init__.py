@@ -3,6 +3,7 @@
 It knows frames and names, and neither assets nor what a column means.
 """
 
+from smotext_assets.store.batches import Batches
 from smotext_assets.store.files import LOCK_TIMEOUT_S, file_lock
 from smotext_assets.store.parquet import frame_sha256
 from smotext_assets.store.processes import fail_dead_runs, hold
@@ -22,6 +23,7 @@ __all__ = [
     "JSON",
     "LOCK_TIMEOUT_S",
     "QUARANTINED",
+    "Batches",
     "Manifest",
     "MissingPartition",
     "Store",
