@@ -203,18 +203,6 @@ def test_definitions_every_asset_tells_its_grain_and_its_columns() -> None:
     assert [column.name for column in columns] == list(SYNTHETIC_TEXTS)
 
 
-def test_definitions_quarantine_vectors_and_candidates() -> None:
-    marked = {s.key.path[-1] for s in defs.resolve_all_asset_specs() if "quarantined" in s.metadata}
-    assert marked == {
-        "unlabelled_texts",
-        "embeddings",
-        "class_pairs",
-        "interpolated_vectors",
-        "decoded_texts",
-        "found_texts",
-    }
-
-
 def test_definitions_groups_are_stages_without_a_loop() -> None:
     """Collapsed to its groups, the graph in the UI reads from the corpus to the evidence."""
     order = ["corpus", "generator", "mixing", "texts", "warehouse", "evidence"]
