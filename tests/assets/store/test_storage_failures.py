@@ -137,6 +137,18 @@ def test_read_refuses_a_changed_file(store: Store) -> None:
     assert store.read("t", RARE).equals(ONE)
 
 
+def test_what_people_brought_in_is_imported_again_not_materialised(store: Store) -> None:
+    at = {"run": "r1", "taken": "20261130-0a1b"}
+    manifest = store.write("reviews", ONE, at)
+    remedy = "delete reviews/run=r1/taken=20261130-0a1b and import the file that was read again"
+    store._files.put(manifest.path, b"PAR1 something else")
+    with pytest.raises(ValueError, match=f"changed or damaged; {remedy}$"):
+        store.read("reviews", at)
+    store._files.put(f"{manifest.path.rpartition('/')[0]}/_manifest.json", b"{")
+    with pytest.raises(ValueError, match=rf"_manifest.json is damaged .*; {remedy}$"):
+        store.read("reviews", at)
+
+
 def test_read_without_the_file_that_the_manifest_names(store: Store) -> None:
     manifest = store.write("t", ONE, RARE)
     store._files.delete(manifest.path)
