@@ -1,4 +1,4 @@
-from __future__ import annotations
+"""SMOTExT, the sampler shaped as imbalanced-learn's."""
 
 import subprocess
 import sys
@@ -6,14 +6,12 @@ import warnings
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pytest
 from imblearn.pipeline import Pipeline
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import NearestNeighbors
 
 import smotext_core
 from smotext_core import SMOTExT
@@ -22,7 +20,7 @@ from smotext_core.mixing.pairs import make_pairs
 from smotext_core.streams import sample_seeds
 from smotext_core.texts.overlap import words
 from smotext_core.xrag.search import Candidates
-from tests.fakes import TOPICS, FakeGenerator, fake_corpus
+from tests.fakes import FakeGenerator, fake_corpus
 
 COUNTS = {"astronomy": 40, "cooking": 8, "medicine": 15}
 TEXTS, LABELS = fake_corpus(COUNTS)
@@ -168,66 +166,6 @@ def test_fit_resample_other_classes_do_not_matter() -> None:
     assert of_medicine.select(columns).equals(one.lineage_.select(columns))
 
 
-def test_fit_resample_random_state_of_numpy() -> None:
-    first = sampler(random_state=np.random.RandomState(3)).fit_resample(TEXTS, LABELS)
-    assert first == sampler(random_state=np.random.RandomState(3)).fit_resample(TEXTS, LABELS)
-    assert len(sampler(random_state=None).fit_resample(TEXTS, LABELS)[0]) == 120
-    with pytest.raises(ValueError, match="cannot be used to seed"):
-        sampler(random_state="x").fit_resample(TEXTS, LABELS)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        list,
-        tuple,
-        lambda values: np.array(values, dtype=object),
-        lambda values: pl.Series("column", values),
-        lambda values: pd.Series(values, name="column", index=range(7, 7 + len(values))),
-    ],
-)
-def test_fit_resample_returns_the_kinds_given(kind: Any) -> None:
-    expected = sampler().fit_resample(TEXTS, LABELS)
-    got = sampler().fit_resample(kind(TEXTS), kind(LABELS))
-    for ours, given, values in zip(got, (kind(TEXTS), kind(LABELS)), expected, strict=True):
-        assert type(ours) is type(given)
-        assert getattr(ours, "dtype", None) == getattr(given, "dtype", None)
-        assert getattr(ours, "name", None) == getattr(given, "name", None)
-        assert list(ours) == values
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        np.array(LABELS),
-        pl.Series("label", LABELS, dtype=pl.Categorical),
-        pl.Series("label", LABELS, dtype=pl.Enum(sorted(COUNTS))),
-        pd.Series(LABELS, dtype="category"),
-    ],
-)
-def test_fit_resample_keeps_the_labels_dtype(labels: Any) -> None:
-    _, got = sampler().fit_resample(TEXTS, labels)
-    assert got.dtype == labels.dtype
-    assert list(got) == sampler().fit_resample(TEXTS, LABELS)[1]
-
-
-def test_fit_resample_keeps_integer_labels() -> None:
-    numbers = np.array([list(COUNTS).index(label) for label in LABELS], dtype=np.int8)
-    smotext = sampler(sampling_strategy={1: 10, 2: 15})
-    _, labels = smotext.fit_resample(np.array(TEXTS), numbers)
-    assert labels.dtype == np.int8
-    assert labels[63:].tolist() == [1, 1]
-    assert smotext.lineage_["label"].to_list() == ["1", "1"]
-
-
-def test_fit_resample_does_not_cut_texts_of_fixed_width_arrays() -> None:
-    short = np.array([" ".join(text.split()[:2]) for text in TEXTS])
-    texts, _ = sampler().fit_resample(short, LABELS)
-    assert len(short[0].split()) == 2
-    assert all(text.split()[-1] in " ".join(TOPICS.values()).split() for text in texts[63:70])
-    assert max(map(len, texts[63:])) > short.dtype.itemsize // 4
-
-
 def test_fit_resample_warns_of_tiny_classes() -> None:
     texts, labels = [*TEXTS, "goal by the striker"], [*LABELS, "football"]
     smotext = sampler(sampling_strategy={"football": 5, "cooking": 8})
@@ -317,33 +255,6 @@ def test_fit_resample_adds_nothing_to_balanced_classes() -> None:
     assert smotext.lineage_.schema["parent_index"] == pl.List(pl.Int64)
 
 
-@pytest.mark.parametrize(
-    ("texts", "labels", "match"),
-    [
-        (TEXTS, LABELS[:-1], "inconsistent numbers of samples: 63 texts, 62 labels"),
-        ("one text", ["a"], "texts must be a list, array or series.*got a str"),
-        ((text for text in TEXTS), LABELS, "got a generator"),
-        (["a", 3], ["x", "y"], r"texts\[1\] is a int"),
-        (["a", None], ["x", "y"], r"texts\[1\] is missing"),
-        (["a", float("nan")], ["x", "y"], r"texts\[1\] is missing"),
-        (pd.Series(["a", None]), ["x", "y"], r"texts\[1\] is missing"),
-        (TEXTS[:2], [b"x", {"y"}], r"Unknown label type: labels\[1\] is a set"),
-        (np.array([["a", "b"]]), ["x"], r"texts must be one-dimensional, got shape \(1, 2\)"),
-        (["a", "b"], ["x", None], r"labels\[1\] is None"),
-        (["a", "b"], np.array([0.0, np.nan]), r"labels\[1\] is nan"),
-        (["a", "b"], pd.Series(["x", pd.NA]), r"labels must not be missing, labels\[1\]"),
-        (["a", "b"], [["x"], ["y"]], r"Unknown label type: labels\[0\] is a list"),
-        (["a", "b"], [1, "1"], "use one type of label"),
-        (["a", "b"], ["x", "x"], "at least 2 classes, got 1"),
-        ([], [], "at least 2 classes, got 0"),
-        (["a", " ", "c"], ["x", "y", "x"], "class 'y' has no texts"),
-    ],
-)
-def test_fit_resample_refuses(texts: Any, labels: Any, match: str) -> None:
-    with pytest.raises(ValueError, match=match):
-        sampler().fit_resample(texts, labels)
-
-
 def test_fit_resample_verbose_shows_a_bar_a_class(capsys: pytest.CaptureFixture[str]) -> None:
     labels = ["[red]" if label == "cooking" else label for label in LABELS]
     sampler(verbose=True).fit_resample(TEXTS, labels)
@@ -397,95 +308,6 @@ def test_sampler_works_in_an_imbalanced_learn_pipeline() -> None:
     assert np.mean(scores) > 0.9
     assert clone(pipeline).fit(TEXTS, LABELS).predict(texts).shape == (63,)
     assert pipeline["smotext"].lineage_["parent_index"].list.len().unique().to_list() == [2]
-
-
-# the fake generator: others' tests lean on its contract
-
-
-@pytest.mark.parametrize("normalized", [True, False])
-def test_fake_generator_encodes(normalized: bool) -> None:
-    generator = FakeGenerator(normalized=normalized)
-    vectors = generator.encode([*TEXTS, ""])
-    assert vectors.shape == (64, 32)
-    assert vectors.dtype == np.float32
-    norms = np.linalg.norm(vectors, axis=1)
-    assert np.allclose(norms, 1) == normalized
-    assert norms.min() > 0
-    assert generator.encode(TEXTS[5:6]).tobytes() == vectors[5:6].tobytes()
-    assert generator.fingerprint != FakeGenerator(normalized=not normalized).fingerprint
-    assert generator.fingerprint != FakeGenerator(24, normalized=normalized).fingerprint
-
-
-def test_fake_generator_rows_depend_on_vector_and_seed_alone() -> None:
-    generator = FakeGenerator()
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(300, 32)).astype(np.float32)
-    seeds = list(range(300))
-    whole = generator.decode_candidates(vectors, seeds=seeds, n_candidates=4)
-    for chosen in ([7], [299, 3, 100], list(range(200, 290))):
-        some = generator.decode_candidates(
-            vectors[chosen], seeds=[seeds[row] for row in chosen], n_candidates=4
-        )
-        assert some.texts == [whole.texts[row] for row in chosen]
-        assert some.cosines.tobytes() == whole.cosines[chosen].tobytes()
-        assert some.embeddings.tobytes() == whole.embeddings[chosen].tobytes()
-    other = generator.decode_candidates(vectors[:1], seeds=[1], n_candidates=4)
-    assert other.texts[0] != whole.texts[0]
-
-
-def test_fake_generator_candidates_are_best_first_with_true_cosines() -> None:
-    generator = FakeGenerator()
-    vectors = generator.encode(TEXTS[:20])
-    done: list[int] = []
-    found = generator.decode_candidates(
-        vectors, seeds=range(20), n_candidates=5, progress=done.append
-    )
-    assert sum(done) == 20
-    assert found.cosines.dtype == found.embeddings.dtype == np.float32
-    for vector, row, cosines, embeddings in zip(vectors, *found, strict=True):
-        assert cosines.tolist() == sorted(cosines, reverse=True)
-        assert all(8 <= len(text.split()) <= 20 for text in row)
-        assert embeddings.tobytes() == generator.encode(row).tobytes()
-        assert np.allclose(embeddings @ vector, cosines, atol=1e-5)
-    assert len(generator.decode(vectors, seed=1)) == 20
-    with pytest.raises(ValueError, match=r"shape \(n, 32\), got \(2, 8\)"):
-        generator.decode(np.ones((2, 8), dtype=np.float32))
-
-
-@pytest.mark.parametrize("kind", ["array", "polars", "pandas"])
-def test_fit_resample_gives_a_table_of_one_column_back_as_one(kind: str) -> None:
-    tables = {
-        "array": np.array(TEXTS, dtype=object)[:, None],
-        "polars": pl.DataFrame({"note": TEXTS}),
-        "pandas": pd.DataFrame({"note": TEXTS}),
-    }
-    texts, labels = sampler().fit_resample(tables[kind], LABELS)
-    expected, expected_labels = sampler().fit_resample(TEXTS, LABELS)
-    assert type(texts) is type(tables[kind])
-    assert texts.shape == (len(expected), 1)
-    column = texts[:, 0] if kind == "array" else texts["note"]
-    assert list(column) == expected
-    assert labels == expected_labels
-    wide = np.array([TEXTS, TEXTS], dtype=object).T
-    with pytest.raises(ValueError, match=r"must be one-dimensional, got shape \(\d+, 2\)"):
-        sampler().fit_resample(wide, LABELS)
-
-
-def test_k_neighbors_may_be_an_object_that_counts_the_text_itself() -> None:
-    nearest = NearestNeighbors(n_neighbors=4)
-    assert sampler(k_neighbors=nearest).fit_resample(TEXTS, LABELS) == (
-        sampler(k_neighbors=3).fit_resample(TEXTS, LABELS)
-    )
-    with pytest.raises(ValueError, match="must be an integer or an object with n_neighbors"):
-        sampler(k_neighbors="five").fit_resample(TEXTS, LABELS)
-
-
-def test_random_state_may_be_a_generator() -> None:
-    def made(seed: int) -> Any:
-        return sampler(random_state=np.random.default_rng(seed)).fit_resample(TEXTS, LABELS)
-
-    assert made(0) == made(0)
-    assert made(0) != made(1)
 
 
 def test_fit_checks_and_says_how_many_are_wanted() -> None:

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.core.card.test_report import HOSTILE, TAGS_OF_OURS, card_of, picture_of
+from tests.core.card.made_cards import HOSTILE, TAGS_OF_OURS, card_of, picture_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not on PATH")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smotext_core.texts.diversity import Alike, rouge_l
+from smotext_core.texts.diversity import Alike, diversity, rouge_l
 
 
 def longest_common(a: list[str], b: list[str]) -> int:
@@ -63,3 +63,12 @@ def test_alike_finds_what_comparing_all_finds(threshold: float) -> None:
 def test_alike_refuses_a_threshold_outside_its_range() -> None:
     with pytest.raises(ValueError, match=r"lie in \(0, 1\], got 0"):
         Alike(["a b"], threshold=0)
+
+
+def test_diversity_by_hand() -> None:
+    # pairs: a b, b c | a b, b d: three different of four; common "a b" of three words each
+    assert diversity(["a b c", "a b d"]) == (pytest.approx(3 / 4), pytest.approx(2 / 3))
+    assert diversity(["a b", "c d"]) == (1.0, 0.0)
+    assert diversity(["same words here"] * 5) == (pytest.approx(1 / 5), 1.0)
+    assert diversity(["one", "a b c"]) is None
+    assert diversity([]) is None

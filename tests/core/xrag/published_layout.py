@@ -21,6 +21,8 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import generate_merges
 
+from smotext_core.xrag.generator import Generator
+
 SENTENCEPIECE = Path(mistral_common.__file__).parent / "data" / "tokenizer.model.v1"
 DIMENSION, HIDDEN = 24, 32
 SIZES: dict[str, Any] = {
@@ -156,3 +158,8 @@ def write_cache(cache: Path, name: str, commit: str, folder: Path) -> Path:
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text(commit)
     return snapshot
+
+
+def quick(generator: Generator) -> Generator:
+    generator.decoder.batch_size, generator.decoder.max_new_tokens = 8, 24
+    return generator
