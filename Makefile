@@ -17,8 +17,8 @@ demo: .venv/run.stamp  ## the whole graph on the notes that come with smotext
 dev: .venv/run.stamp  ## the Dagster UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000
 
-test: .venv/dev.stamp  ## every test but those that take minutes
-	$(BIN)/python -m pytest
+test: .venv/dev.stamp  ## every test but those that take minutes, on every core
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 soak: .venv/dev.stamp  ## the tests that take minutes
 	$(BIN)/python -m pytest -m soak
