@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smotext_assets.cli.corpus import add_reading_options
+from smotext_assets.cli.corpus import add_label_options, add_reading_options
 from smotext_core.privacy import MEASURES, audit_table
 from smotext_core.texts import read_corpus
 
@@ -39,7 +39,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
         "are judged",
     )
     add_reading_options(parser)
-    parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
+    add_label_options(parser)
     parser.add_argument("--out", metavar="FILE", help="keep the measures: .parquet or .json")
 
 
@@ -67,12 +67,13 @@ def audit_command(
             newsgroups=given.newsgroups,
             delimiter=given.delimiter,
             encoding=given.encoding,
+            explode=given.explode,
             open_bytes=open_bytes,
             tell=lambda line: console.print(Text(line)),
         )
         if refused.height:
             console.print(Text(f"{source}: {refused.height} rows left out, they cannot be used"))
-        return found.select("text", "label")
+        return found
 
     synthetic, train = texts(given.file), texts(given.against)
     holdout = texts(given.holdout) if given.holdout else train.clear()

@@ -10,8 +10,13 @@ from smotext_assets.stages import is_inbox
 def add_corpus_options(parser: argparse.ArgumentParser) -> None:
     """The options beside the corpus itself."""
     add_reading_options(parser)
-    parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
+    add_label_options(parser)
     parser.add_argument("--id", default=None, metavar="COLUMN", help="column of ids")
+
+
+def add_label_options(parser: argparse.ArgumentParser) -> None:
+    """Those of labels."""
+    parser.add_argument("--label", default="label", metavar="COLUMN", help="column of labels")
     parser.add_argument(
         "--explode",
         nargs="?",

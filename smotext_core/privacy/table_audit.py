@@ -29,8 +29,10 @@ def audit_table(
     encoder reads the beginning of a long one.
 
     Args:
-        synthetic, train, holdout: columns text and label. `holdout` are texts of the same kind as
-            `train` that nothing was made from; without rows only copies are judged.
+        synthetic, train, holdout: columns text and label, and document_id where texts of several
+            labels are a row for each: the measures of the whole table take such a text once.
+            `holdout` are texts of the same kind as `train` that nothing was made from; without
+            rows only copies are judged.
         encode: texts to vectors (n, d).
         name: of the table, in the column `run`.
 
@@ -48,14 +50,16 @@ def audit_table(
     sides = []
     for frame in (synthetic, train, holdout):
         own = frame.filter(pl.col("label").is_in(labels))
-        sides.append(
-            (own["label"].to_numpy(), own["text"].to_list(), encode(own["text"].to_list()))
-        )
+        texts = own["text"].to_list()
+        once = np.ones(own.height, dtype=bool)
+        if "document_id" in own.columns:
+            once = own["document_id"].is_first_distinct().to_numpy()
+        sides.append((own["label"].to_numpy(), once, texts, encode(texts)))
 
     def measured(label: str | None) -> pl.DataFrame:
-        rows = [np.flatnonzero((of == label) | (label is None)) for of, _, _ in sides]
-        texts = [[side[1][row] for row in at] for side, at in zip(sides, rows, strict=True)]
-        vectors = [side[2][at] for side, at in zip(sides, rows, strict=True)]
+        rows = [np.flatnonzero(once if label is None else of == label) for of, once, _, _ in sides]
+        texts = [[side[2][row] for row in at] for side, at in zip(sides, rows, strict=True)]
+        vectors = [side[3][at] for side, at in zip(sides, rows, strict=True)]
         return audit(
             run=name,
             label=label,

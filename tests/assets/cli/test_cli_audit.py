@@ -121,3 +121,25 @@ def test_audit_takes_the_encoding_that_its_bytes_leave_in_doubt(
     assert "made.csv is in doubt" in capfd.readouterr().err
     assert home.main("audit", *given, "--encoding", "cp850") == 0
     assert "label in 'Größe'" in capfd.readouterr().out
+
+
+def test_audit_counts_a_text_of_several_labels_once_in_the_whole(
+    home: Home, files: dict[str, str], tmp_path: Path
+) -> None:
+    of_one = tmp_path / "of_one.parquet"
+    assert audit(home, files, "honest", "--holdout", files["holdout"], "--out", str(of_one)) == 0
+    rows = {"train": TRAIN, "holdout": HOLDOUT, "honest": HONEST}
+    several = {
+        name: str(
+            write_corpus(tmp_path / f"{name}_2.csv", [(text, f"{of};all") for text, of in own])
+        )
+        for name, own in rows.items()
+    }
+    of_two = tmp_path / "of_two.parquet"
+    given = ["--holdout", several["holdout"], "--explode", "--out", str(of_two)]
+    assert audit(home, several, "honest", *given) == 0
+    one, two = pl.read_parquet(of_one).drop("run"), pl.read_parquet(of_two).drop("run")
+    assert two.filter(pl.col("label") != "all").equals(one.filter(pl.col("label").is_not_null()))
+    assert two.filter(pl.col("label").is_null()).equals(one.filter(pl.col("label").is_null()))
+    every = two.filter(pl.col("label") == "all").drop("label")
+    assert every.height == one["measure"].n_unique()
