@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -34,13 +36,16 @@ class Browser:
         options += ["--remote-debugging-port=0", f"--user-data-dir={folder}", "--no-first-run"]
         options += ["--window-size=1500,1000", "--remote-allow-origins=*", "about:blank"]
         with (folder.parent / f"{folder.name}.log").open("wb") as log:
-            # what it leaves half downloaded lies with the rest of its own
-            own = {**os.environ, "TMPDIR": str(folder.parent)}
+            # A socket of its own lies there: 108 characters, which pytest's folders can exceed.
+            self._temporary = tempfile.mkdtemp(prefix="chromium-")
+            own = {**os.environ, "TMPDIR": self._temporary}
             self._process = subprocess.Popen([program, *options], stdout=log, stderr=log, env=own)
         try:
             self._connect(folder / "DevToolsActivePort")
         except BaseException:
             self._process.kill()
+            self._process.wait()
+            shutil.rmtree(self._temporary, ignore_errors=True)
             raise
 
     def _connect(self, told: Path) -> None:
@@ -139,3 +144,5 @@ class Browser:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        # what it left half downloaded, too
+        shutil.rmtree(self._temporary, ignore_errors=True)

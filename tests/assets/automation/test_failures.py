@@ -20,7 +20,7 @@ from tests.assets.conftest import (
 
 if TYPE_CHECKING:
     pass
-from tests.assets.automation.test_nightly_run import launch
+from tests.assets.automation.conftest import launch
 
 
 def failed(home: Home, result: dg.ExecuteInProcessResult) -> tuple[list[Any], Mapping[str, str]]:
