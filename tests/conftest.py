@@ -16,12 +16,16 @@ from tests.leftovers import MARK, Leftovers
 
 
 def pytest_configure() -> None:
-    """A suite begun where SIGTERM is ignored hands that on to every process that it starts.
+    """What every process that is started from here inherits.
 
-    Those that Dagster ends by it, `tail -F` of the compute logs, would then run for good.
+    A suite begun where SIGTERM is ignored hands that on: those that Dagster ends by it, `tail -F`
+    of the compute logs, would then run for good.
     """
     if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # A worker a core: threads that wait for each other there would take most of its time.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 if TYPE_CHECKING:
