@@ -28,6 +28,7 @@ from smotext_core.card.evidence import (
     diversity_table,
     efficacy,
     held_back,
+    judged_labels,
     minima,
     reading,
     refused,
@@ -87,11 +88,12 @@ def dataset_card(
     synthetic = with_later(synthetic, SYNTHETIC_TEXTS)  # an older run has no found rows
     advice = verdicts(evaluation)
     audited = [result(passed) for passed in privacy_audit["passed"]]
-    helped = advice.filter(pl.col("label").is_not_null(), pl.col("advice") == "augment").height
+    judged = judged_labels(advice, labelled)
+    helped = judged.filter(pl.col("advice") == "augment").height
     facts = [
         (f"{synthetic.height:,}", "synthetic texts"),
         (f"{counts.height:,}", "labels"),
-        (f"{helped} of {advice['label'].count()}" if advice.height else "–", "labels it helps"),
+        (f"{helped} of {judged.height}" if judged.height else "–", "labels it helps"),
         (f"{audited.count('red')} of {len(audited)}" if audited else "–", "leak measures red"),
     ]
     held = held_back(gates)

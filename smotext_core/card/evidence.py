@@ -239,6 +239,15 @@ def _held(gates: pl.DataFrame) -> pl.DataFrame:
     return gates.filter(~pl.col("passed"))
 
 
+def judged_labels(advice: pl.DataFrame, labelled: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `advice` whose label has enough test documents to be judged by itself."""
+    documents = labelled.filter(pl.col("split") == "test").group_by("label")
+    enough = documents.agg(pl.col("document_id").n_unique()).filter(
+        pl.col("document_id") >= MIN_TEST_DOCUMENTS
+    )
+    return advice.filter(pl.col("label").is_in(enough["label"].to_list()))
+
+
 def verdict_lines(
     advice: pl.DataFrame,
     labelled: pl.DataFrame,
@@ -249,21 +258,21 @@ def verdict_lines(
     """Tone ("good", "bad" or "open") and a sentence: does it help, does it leak, what was held,
     has anybody read it (ACCEPTANCE).
 
-    That it helps is good where it helps most of the labels that have enough test documents, and
-    hurts none.
+    That it helps is good where it helps most of `judged_labels`, and hurts none.
     """
-    documents = labelled.filter(pl.col("split") == "test").group_by("label")
-    enough = documents.agg(pl.col("document_id").n_unique()).filter(
-        pl.col("document_id") >= MIN_TEST_DOCUMENTS
-    )
-    judged = advice.filter(pl.col("label").is_in(enough["label"].to_list()))
+    judged = judged_labels(advice, labelled)
     heads = [name for name in judged.columns if name not in ("label", "advice")]
     hurt = judged.filter(pl.any_horizontal(pl.col(heads) == "hurts"))
     helped = judged.filter(pl.col("advice") == "augment").join(hurt, on="label", how="anti")
     if judged.is_empty():
         lines = [("open", "Whether it helps a classifier was not judged.")]
     elif helped.is_empty() and hurt.is_empty():
-        lines = [("open", f"No evidence that it helps any of {judged.height} labels.")]
+        lines = [
+            (
+                "open",
+                f"No evidence that it helps any of {judged.height} labels with enough test texts.",
+            )
+        ]
     else:
         good = 2 * helped.height > judged.height and hurt.is_empty()
         sentences = [

@@ -207,8 +207,10 @@ def test_dataset_card_has_a_tick_only_where_most_are_helped_and_none_is_hurt():
         "It helps 2 of 3 labels with enough test texts: x, y. "
         "It hurts 1 of 3 labels with enough test texts: z.",
     )
-    assert tone() == ("open", "No evidence that it helps any of 3 labels.")
-    few, _ = card_of(("a text",), ("x", "y"), n_test=4)
+    assert tone() == ("open", "No evidence that it helps any of 3 labels with enough test texts.")
+    few, summary = card_of(("a text",), ("x", "y"), n_test=4)
+    assert "– labels it helps" in summary  # counted of those that were judged, as the sentence does
+    assert "2 of 2 labels it helps" in card_of(("a text",), ("x", "y"))[1]
     assert told_first(few)[0] == ("open", "Whether it helps a classifier was not judged.")
 
 
