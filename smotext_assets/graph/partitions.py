@@ -189,7 +189,7 @@ class ByLabel:
                 f"no text has the label {label!r}, the corpus has {sorted(self._rows)}: "
                 "delete the partition, or materialise labelled_texts with the corpus that has it"
             )
-        return self._frame[self._rows[label]]
+        return self.get(label)
 
 
 def range_tags(keys: Sequence[str]) -> dict[str, str]:

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 
 from smotext_assets.graph.engine import Engine
@@ -172,7 +174,11 @@ def head() -> Iterator[Any]:
     try:
         yield found
     finally:
+        agents = getattr(found, "agents", [])
         found.shutdown()
+        for process in psutil.wait_procs(agents, timeout=5)[1]:  # they outlive a dead head a while
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @pytest.mark.soak
@@ -195,6 +201,8 @@ def test_head_that_is_killed_fails_the_run_and_the_next_one_makes_the_same_bytes
             assert time.monotonic() < deadline, "no batch was decoded"
             time.sleep(0.05)
         (gcs,) = head.head_node.all_processes["gcs_server"]
+        (raylet,) = head.head_node.all_processes["raylet"]
+        head.agents = psutil.Process(raylet.process.pid).children(recursive=True)
         os.kill(gcs.process.pid, signal.SIGKILL)
         out, err = driver.communicate(timeout=200)
     finally:
