@@ -1,5 +1,7 @@
 """What a run made, for a terminal."""
 
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -7,27 +9,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smotext_assets.graph import GeneratorResource, generator_in_use, run_config
+from smotext_assets.graph import ByLabel, GeneratorResource, generator_in_use, run_config
 from smotext_assets.stages import stale_rows
 from smotext_assets.store import Store
 from smotext_core.filters import COMPETENCE, FOUND, SURPLUS
 from smotext_core.privacy import held_back
 from smotext_core.reviews import MIN_VERDICTS, NOT_REACHED, RAISED, REACHED, TOO_FEW
-from smotext_core.schemas import GATES, READER_CALIBRATION, REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.schemas import GATES, READER_CALIBRATION, SYNTHETIC_TEXTS
 from smotext_core.xrag import described
 
 
 def label_counts(store: Store, run: str) -> pl.DataFrame:
     """Per label of a run: label, real (train texts), wanted, made, refused, main_reason."""
     wanted = run_config(store, run)["wanted"]
-    corpus = store.read("labelled_texts").filter(pl.col("split") == "train")
+    train_of = ByLabel(store.read("labelled_texts").filter(pl.col("split") == "train"))
     held = set(held_back(store.read_all("gates", {"run": run}, schema=GATES))["label"])
     rows = []
     for partition in store.partitions("synthetic_table"):
         if partition["run"] != run:
             continue
         slug = partition["label"]
-        real = corpus.filter(pl.col("slug") == slug)
+        real = train_of.get(slug)
         made = store.read("synthetic_table", partition).height
         rejected = store.read("rejected_texts", partition)
         refused = rejected.filter(~pl.col("reason").is_in(list(SURPLUS)))
@@ -138,6 +140,18 @@ def print_adaptation(store: Store, console: Console) -> None:
     )
 
 
+def _rows_by_run(store: Store, table: str) -> dict[str, list[int]]:
+    """Rows of each label's partition, by run: one listing of the table, whatever runs there are."""
+    partitions = store.partitions(table)
+    with ThreadPoolExecutor(8) as pool:  # a bucket answers slowly, but many at once
+        manifests = list(pool.map(lambda partition: store.manifest(table, partition), partitions))
+    found: dict[str, list[int]] = defaultdict(list)
+    for partition, manifest in zip(partitions, manifests, strict=True):
+        if manifest is not None:  # deleted since it was listed
+            found[partition["run"]].append(manifest.rows)
+    return found
+
+
 def print_runs(store: Store, console: Console, *, generator: GeneratorResource) -> None:
     """The corpus's train texts by label; a line per run: what was frozen, rows wanted, made and
     refused; then which labels gates hold back, by what was measured, and which were made from an
@@ -156,19 +170,17 @@ def print_runs(store: Store, console: Console, *, generator: GeneratorResource) 
     table = Table(title=store.root, title_justify="left")
     for name in ("run", "labels", "wanted", "made", "refused", "seed", "generator", "corpus"):
         table.add_column(name, overflow="fold")
+    made, refused = (_rows_by_run(store, name) for name in ("synthetic_table", "rejected_texts"))
     for partition in runs:
         run = partition["run"]
         frozen = run_config(store, run)
-        done = [p for p in store.partitions("synthetic_table") if p["run"] == run]
-        made = store.read_all("synthetic_table", partition, schema=SYNTHETIC_TEXTS).height
-        refused = store.read_all("rejected_texts", partition, schema=REJECTED_TEXTS).height
         current = manifest is not None and manifest.sha256 == frozen["corpus_sha256"]
         cells = (
             run,
-            f"{len(done)} of {len(frozen['wanted'])}",
+            f"{len(made.get(run, []))} of {len(frozen['wanted'])}",
             sum(frozen["wanted"].values()),
-            made,
-            refused,
+            sum(made.get(run, [])),
+            sum(refused.get(run, [])),
             frozen["seed"],
             f"{frozen['generator']} {frozen['generator_fingerprint'][:8]}",
             "current" if current else "older",

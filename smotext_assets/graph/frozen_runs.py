@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -113,5 +114,12 @@ def check_run(store: Store, run: str, *, command: str) -> None:
 
 def run_config(store: Store, run: str) -> dict[str, Any]:
     """The frozen configuration of `run`, as `frozen_run` returned it."""
-    config: dict[str, Any] = json.loads(store.read("runs", {"run": run})["config"][0])
+    config = _parsed(store.read("runs", {"run": run})["config"][0])
     return {**DEFAULTS, **config}  # a run of an older version lacks the options that came later
+
+
+@lru_cache(maxsize=4)
+def _parsed(config: str) -> Mapping[str, Any]:
+    """Every label of a run asks for it, and it names every label."""
+    found: dict[str, Any] = json.loads(config)
+    return found

@@ -169,19 +169,27 @@ def _dimensions(context: dg.AssetExecutionContext, key: str) -> dict[str, str]:
     return {"label" if definition == labels else "run": key}
 
 
-def of_label(frame: pl.DataFrame, label: str) -> pl.DataFrame:
-    """The rows of one label, which is named by its slug.
+class ByLabel:
+    """The rows of a frame by label, which is named by its slug, or `by` another column. They are
+    looked up: a look at all rows for each label would be rows × labels."""
 
-    Raises:
-        ValueError: there are none.
-    """
-    found = frame.filter(pl.col("slug") == label)
-    if found.is_empty():
-        raise ValueError(
-            f"no text has the label {label!r}, the corpus has {sorted(set(frame['slug']))}: "
-            "delete the partition, or materialise labelled_texts with the corpus that has it"
-        )
-    return found
+    def __init__(self, frame: pl.DataFrame, *, by: str = "slug") -> None:
+        self._frame = frame
+        rows = frame.select(label=by).with_row_index("row").group_by("label").agg("row")
+        self._rows = dict(zip(rows["label"], rows["row"], strict=True))
+
+    def get(self, label: str) -> pl.DataFrame:
+        """In the order of the frame; without any, an empty frame."""
+        return self._frame[self._rows[label]] if label in self._rows else self._frame.clear()
+
+    def __getitem__(self, label: str) -> pl.DataFrame:
+        """Raises: ValueError: there are none."""
+        if label not in self._rows:
+            raise ValueError(
+                f"no text has the label {label!r}, the corpus has {sorted(self._rows)}: "
+                "delete the partition, or materialise labelled_texts with the corpus that has it"
+            )
+        return self.get(label)
 
 
 def range_tags(keys: Sequence[str]) -> dict[str, str]:

@@ -299,12 +299,13 @@ def _answering(address: str, port: int = 0) -> tuple[str, int] | None:
     if address in ("auto", "local"):
         return None
     host, _, named = address.removeprefix("ray://").rpartition(":") if not port else (address, 0, 0)
+    told = f"{address}:{port}" if port else address
     try:
         port = port or int(named)
         socket.create_connection((host, port), timeout=HEAD_GONE_S).close()
     except (OSError, ValueError) as error:
         raise ConnectionError(
-            f"no Ray cluster answers at {address}: {error}; RAY_ADDRESS must be "
+            f"no Ray cluster answers at {told}: {error}; RAY_ADDRESS must be "
             "ray://HOST:10001 or HOST:6379 of one that runs, or not set for one on this machine"
         ) from None
     return host, port

@@ -6,6 +6,7 @@ import polars as pl
 from smotext_assets.graph import (
     EVERY_LABEL,
     OF_RUN,
+    ByLabel,
     GeneratorResource,
     StoreResource,
     Table,
@@ -55,6 +56,7 @@ def dataset_card(
 ) -> None:
     """The run on one page: counts, samples with their parents, evidence, maps, how to repeat it."""
     tables, corpus = store.open(), labelled_texts.read()
+    texts_of = ByLabel(corpus)
     shared = options_of_corpus(tables)
 
     def make(run: str) -> dict[str, object]:
@@ -71,13 +73,13 @@ def dataset_card(
         names = dict(corpus.select("slug", "label").unique().iter_rows())
         gates = _gates(tables, run)
         held = set() if gates is None else set(held_back(gates)["label"])
+        made_of, refused_of = (ByLabel(frame, by="label") for frame in (made, rejected))
         counts, pictures = [], {}
         for slug in sorted(synthetic_table.sha256_by_label(run)):
             label = names[slug]
-            real = corpus.filter(pl.col("slug") == slug)
-            accepted = made.filter(pl.col("label") == label)
+            real, accepted = texts_of.get(slug), made_of.get(label)
             wanted = frozen["wanted"].get(slug, 0)
-            reason = shortfall(wanted, accepted, rejected.filter(pl.col("label") == label))
+            reason = shortfall(wanted, accepted, refused_of.get(label))
             reason = "held back by a gate" if label in held else reason
             counts.append(
                 (label, (real["split"] == "train").sum(), wanted, accepted.height, reason)

@@ -1,5 +1,6 @@
 """decoded_texts: candidate texts of every interpolated vector."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -90,6 +91,7 @@ def decoded_texts(
     tables = store.open()
     used = generator_in_use(tables, generator)
     load = partial(_load, store, generator, used)
+    measured: dict[str, pl.DataFrame] = {}  # by what it was made from
 
     def make(label: str, run: str) -> dict[str, object]:
         tally: Counter[str] = Counter()
@@ -112,7 +114,7 @@ def decoded_texts(
         if vectors.height:
             at = {"label": label, "run": run}
             measure = partial(_measure, context, config, labelled_texts, used, progress, engine)
-            _calibrate(context, config, at, tables, used, partial(measure, load, tally))
+            _calibrate(context, config, at, tables, used, measured, partial(measure, load, tally))
         inputs: dict[str, JSON] = {
             "vectors": interpolated_vectors.sha256(label=label, run=run),
             "generator": used.fingerprint,
@@ -276,11 +278,14 @@ def _calibrate(
     at: dict[str, str],
     tables: Store,
     used: InUse,
+    measured: dict[str, pl.DataFrame],
     measure: Callable[[], pl.DataFrame],
 ) -> None:
     """The label's row of `calibration`; labels of a run that decode alike share the measuring.
 
-    It is kept by label, since one that joins the run later may be decoded in another way.
+    It is kept by label, since one that joins the run later may be decoded in another way. What the
+    step has `measured` or found once it does not look for again: the table is listed for the first
+    label alone.
     """
     inputs: dict[str, JSON] = {
         "corpus": run_config(tables, at["run"])["corpus_sha256"],
@@ -291,12 +296,20 @@ def _calibrate(
         "rule": ROUND_TRIP_RULE,
     }
 
-    def make() -> tuple[pl.DataFrame, dict[str, JSON]]:
+    made_from = json.dumps([at["run"], inputs], sort_keys=True)
+
+    def found() -> pl.DataFrame | None:
         for other in tables.partitions("calibration"):
             manifest = tables.manifest("calibration", other) if other["run"] == at["run"] else None
             if manifest and manifest.metadata.get("made_from") == inputs:
-                return tables.read("calibration", other), {"made_from": inputs}
-        return measure(), {"made_from": inputs}
+                return tables.read("calibration", other)
+        return None
+
+    def make() -> tuple[pl.DataFrame, dict[str, JSON]]:
+        if made_from not in measured:
+            there = found()
+            measured[made_from] = measure() if there is None else there
+        return measured[made_from], {"made_from": inputs}
 
     frame, _, _ = tables.write_once("calibration", at, inputs=inputs, make=make)
     competence = competence_of(frame)

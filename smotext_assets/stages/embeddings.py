@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from smotext_assets.graph import (
+    ByLabel,
     Engine,
     GeneratorResource,
     Progress,
@@ -18,7 +19,6 @@ from smotext_assets.graph import (
     follows,
     for_each_partition,
     labels,
-    of_label,
     told,
 )
 from smotext_assets.store import Store, frame_sha256
@@ -53,11 +53,11 @@ def embeddings(
     Vectors of texts that were embedded before by the same encoder are kept. As sensitive as the
     texts: they stay in the store.
     """
-    tables, corpus = store.open(), labelled_texts.read()
+    tables, corpus = store.open(), ByLabel(labelled_texts.read())
     encoder = generator.encoder_fingerprint
 
     def make(label: str) -> dict[str, object]:
-        texts = of_label(corpus, label)
+        texts = corpus[label]
         reused = 0
         tally: Counter[str] = Counter()
 

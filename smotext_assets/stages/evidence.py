@@ -9,6 +9,7 @@ from pydantic import Field
 from smotext_assets.graph import (
     EVERY_LABEL,
     OF_RUN,
+    ByLabel,
     GeneratorResource,
     StoreResource,
     Table,
@@ -176,6 +177,7 @@ def privacy_audit(
     corpus, vectors = with_vectors(
         labelled_texts.read(), embeddings, encoder=generator.encoder_fingerprint
     )
+    texts_of = ByLabel(corpus, by="label")
 
     def make(run: str) -> dict[str, object]:
         frozen_run(tables, run, labelled_texts=labelled_texts, generator=generator, asked={})
@@ -189,8 +191,9 @@ def privacy_audit(
             slugs = dict(corpus.select("label", "slug").unique().iter_rows())
 
             def attack(made: pl.DataFrame, label: str | None) -> pl.DataFrame:
-                labels = made["label"].unique().sort().to_list()
-                real = corpus.filter(pl.col("label").is_in(labels))
+                labels = made["label"].unique().sort().to_list() if label is None else [label]
+                of_labels = pl.col("label").is_in(labels)
+                real = corpus.filter(of_labels) if label is None else texts_of.get(label)
                 vectors = [mixed[slugs[name]] for name in labels if slugs[name] in mixed]
                 return audit_rows(
                     made,
@@ -201,8 +204,9 @@ def privacy_audit(
                 )
 
             frames = [attack(made, None)]
+            made_of = ByLabel(made, by="label")
             for label in made["label"].unique().sort():
-                frames.append(attack(made.filter(pl.col("label") == label), label))
+                frames.append(attack(made_of[label], label))
             frame = pl.concat(frames)
             return frame, {}
 

@@ -15,7 +15,7 @@ from smotext_assets.graph import (
     label_by_run,
     run_config,
 )
-from smotext_assets.stages.placement import figures, picture, vectors_of
+from smotext_assets.stages.placement import TrainVectors, figures, picture
 from smotext_assets.store import JSON
 from smotext_core.mixing import MOST_SAMPLES, default_mixing, mixed_blocks, spread
 from smotext_core.schemas import conform, interpolated_schema
@@ -46,7 +46,9 @@ def interpolated_vectors(
     store.
     """
     tables, encoder = store.open(), generator.encoder_fingerprint
-    train = labelled_texts.read().filter(pl.col("split") == "train")
+    train = TrainVectors(
+        labelled_texts.read().filter(pl.col("split") == "train"), embeddings, encoder=encoder
+    )
 
     def make(label: str, run: str) -> dict[str, object]:
         pairs, real = class_pairs.read(label=label, run=run), embeddings.read(label=label)
@@ -89,9 +91,7 @@ def interpolated_vectors(
             told |= figures(
                 np.concatenate(seen),
                 train,
-                embeddings,
                 label=label,
-                encoder=encoder,
                 norms=np.concatenate(norms),
             )
 
@@ -102,7 +102,7 @@ def interpolated_vectors(
                 "pairs": class_pairs.sha256(label=label, run=run),
                 "embeddings": embeddings.sha256(label=label),
                 "mixing": mixing,
-                "among": vectors_of(embeddings, encoder=encoder),
+                "among": train.sha256,
             },
             make=mix,
         )
@@ -115,9 +115,7 @@ def interpolated_vectors(
                 pairs,
                 tables.read_frames("interpolated_vectors", {"label": label, "run": run}),
                 train,
-                embeddings,
                 label=label,
-                encoder=encoder,
             ),
         }
 

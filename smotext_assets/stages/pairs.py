@@ -10,6 +10,7 @@ from pydantic import Field
 
 from smotext_assets.graph import (
     DEFAULTS,
+    ByLabel,
     GeneratorResource,
     StoreResource,
     Table,
@@ -17,7 +18,6 @@ from smotext_assets.graph import (
     for_each_partition,
     frozen_run,
     label_by_run,
-    of_label,
     with_vectors,
 )
 from smotext_assets.store import JSON, Store, frame_sha256
@@ -100,11 +100,12 @@ def class_pairs(
     """
     tables, corpus = store.open(), labelled_texts.read()
     train_texts = corpus.filter(pl.col("split") == "train")
+    texts_of, train_of = ByLabel(corpus), ByLabel(train_texts)
     given = {**config.model_dump(), "sampling_strategy": config.totals or config.sampling_strategy}
     asked = {name: None if given[name] == "default" else given[name] for name in DEFAULTS}
 
     def make(label: str, run: str) -> dict[str, object]:
-        texts = of_label(corpus, label)
+        texts = texts_of[label]
         frozen = frozen_run(
             tables,
             run,
@@ -117,12 +118,13 @@ def class_pairs(
         n_samples = int(np.ceil(wanted * frozen["oversample"]))
         looks_around = frozen["strategy"] not in WITHIN_CLASS
         own = pl.col("slug") == label
+        seen = train_texts if looks_around else train_of.get(label)
         embedded, used = with_vectors(
-            train_texts if looks_around else train_texts.filter(own),
+            seen,
             embeddings,
             encoder=generator.encoder_fingerprint,
         )
-        wanting = train_texts.filter(own | looks_around).join(embedded, on="text_id", how="anti")
+        wanting = seen.join(embedded, on="text_id", how="anti")
         if wanting.height:
             raise ValueError(
                 f"{wanting.height} train texts that {frozen['strategy']} looks at have no vectors: "

@@ -1,16 +1,16 @@
 """Where a partition's mixed vectors lie among the real ones: figures, picture, checks."""
 
 import base64
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
+from functools import cached_property
 
 import dagster as dg
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from smotext_assets.graph import Table, with_vectors
-from smotext_assets.store import JSON, MissingPartition
+from smotext_assets.graph import ByLabel, Table, with_vectors
+from smotext_assets.store import JSON
 from smotext_core.card import MAX_REAL, MAX_SYNTHETIC, class_map, markdown_table
 from smotext_core.mixing import placement, spread
 from smotext_core.schemas import RUNS
@@ -19,46 +19,67 @@ MOST_NORM_OUTSIDE = 0.05  # of samples; real lengths are all that a decoder was 
 MOST_FOREIGN = 0.5  # of samples; above it the nearest real texts mostly speak against the label
 
 
-def vectors_of(embeddings: Table, *, encoder: str) -> dict[str, JSON]:
-    """sha256 of the vectors of each label that this encoder has embedded."""
-    found: dict[str, JSON] = {}
-    for partition in embeddings.partitions():
-        manifest = embeddings.manifest(**partition)
-        if manifest is not None and manifest.metadata["encoder"] == encoder:
-            found[partition["label"]] = manifest.sha256
-    return found
+class TrainVectors:
+    """The vectors of the train texts by one encoder, as a step looks at them label after label.
+
+    All of them are read once, at the first label that asks for `others`, and held: the files of all
+    labels read again for each label would be labels × labels.
+    """
+
+    def __init__(self, train: pl.DataFrame, embeddings: Table, *, encoder: str) -> None:
+        self._train, self._embeddings, self._encoder = ByLabel(train), embeddings, encoder
+        self._sorted = train.sort("slug", maintain_order=True)
+
+    @cached_property
+    def sha256(self) -> dict[str, JSON]:
+        """Of the vectors of each label that this encoder has embedded."""
+        found: dict[str, JSON] = {}
+        for partition in self._embeddings.partitions():
+            manifest = self._embeddings.manifest(**partition)
+            if manifest is not None and manifest.metadata["encoder"] == self._encoder:
+                found[partition["label"]] = manifest.sha256
+        return found
+
+    def of(self, label: str) -> pl.DataFrame:
+        """Its texts that have one, with `embedding`.
+
+        Raises:
+            MissingPartition: there are none.
+        """
+        return with_vectors(self._train.get(label), self._embeddings, encoder=self._encoder)[0]
+
+    def others(self, label: str) -> list[NDArray[np.float32]]:
+        """(m, d) each: those of all other labels that are embedded, in the order of the slugs."""
+        slugs, vectors = self._all
+        return [
+            vectors[: slugs.search_sorted(label, "left")],
+            vectors[slugs.search_sorted(label, "right") :],
+        ]
+
+    @cached_property
+    def _all(self) -> tuple[pl.Series, NDArray[np.float32]]:
+        found, _ = with_vectors(self._sorted, self._embeddings, encoder=self._encoder)
+        return found["slug"], found["embedding"].to_numpy()
 
 
 def figures(
     vectors: NDArray[np.float32],
-    train: pl.DataFrame,
-    embeddings: Table,
+    train: TrainVectors,
     *,
     label: str,
-    encoder: str,
     norms: NDArray[np.float32],
 ) -> dict[str, JSON]:
-    """`placement` of a label's mixed vectors among the train texts; one label at a time is read."""
-
-    def others() -> Iterator[NDArray[np.float32]]:
-        for slug in sorted(set(train["slug"]) - {label}):
-            with suppress(MissingPartition):  # a label not yet embedded cannot be looked at
-                yield _vectors(train, embeddings, label=slug, encoder=encoder)[
-                    "embedding"
-                ].to_numpy()
-
-    own = _vectors(train, embeddings, label=label, encoder=encoder)["embedding"].to_numpy()
-    return {**placement(vectors, own, others(), norms=norms)}
+    """`placement` of a label's mixed vectors among the train texts."""
+    own = train.of(label)["embedding"].to_numpy()
+    return {**placement(vectors, own, train.others(label), norms=norms)}
 
 
 def picture(
     pairs: pl.DataFrame,
     vectors: Iterable[pl.DataFrame],
-    train: pl.DataFrame,
-    embeddings: Table,
+    train: TrainVectors,
     *,
     label: str,
-    encoder: str,
 ) -> dict[str, dg.MarkdownMetadataValue]:
     """The map of a label's real and mixed vectors, the parents of four joined; {} without any.
 
@@ -67,7 +88,7 @@ def picture(
     """
     if pairs.is_empty():
         return {}
-    real = _vectors(train, embeddings, label=label, encoder=encoder)
+    real = train.of(label)
     few = pairs["parent_ids"].head(4)
     parents = real["text_id"].is_in(few.explode().implode()).to_numpy()
     shown = np.union1d(spread(real.height, MAX_REAL), np.flatnonzero(parents))
@@ -86,10 +107,6 @@ def picture(
     )
     image = f"![map](data:image/png;base64,{base64.b64encode(png).decode()})"
     return {"map": dg.MetadataValue.md(image)}
-
-
-def _vectors(train: pl.DataFrame, embeddings: Table, *, label: str, encoder: str) -> pl.DataFrame:
-    return with_vectors(train.filter(pl.col("slug") == label), embeddings, encoder=encoder)[0]
 
 
 def _current(vectors: Table, labelled_texts: Table, *, figure: str) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from smotext_assets.graph import (
     OF_RUN,
+    ByLabel,
     GeneratorResource,
     StoreResource,
     Table,
@@ -17,7 +18,6 @@ from smotext_assets.graph import (
     column_schema,
     for_each_partition,
     label_by_run,
-    of_label,
     run_config,
     with_vectors,
 )
@@ -43,6 +43,7 @@ from smotext_core.schemas import (
     GATES,
     PRIVACY_AUDIT,
     SYNTHETIC_TEXTS,
+    with_later,
 )
 
 
@@ -117,14 +118,15 @@ def synthetic_table(
     `synthetic_texts` it has `lineage`, a row per parent, `rejected_texts`, `labelled_texts`,
     `gates` and `runs`.
     """
-    tables, corpus = store.open(), labelled_texts.read()
+    tables, corpus = store.open(), ByLabel(labelled_texts.read())
     run_holds = cache(lambda run: holds_where_it_hurts(tables, run))  # once, not once a label
+    reviews_of_run = cache(lambda run: reviews_of(reviews.store, run))
 
     def make(label: str, run: str) -> dict[str, object]:
         partition = {"label": label, "run": run}
         rows, sha256 = synthetic_texts.read(**partition), synthetic_texts.sha256(**partition)
-        texts = of_label(corpus, label)
-        told = matching(reviews_of(reviews.store, run), rows)
+        texts = corpus[label]
+        told = matching(reviews_of_run(run), rows)
         name, efficacy = texts["label"][0], None
         hold = config.hold_where_it_hurts
         if hold is None:
@@ -232,7 +234,9 @@ def holds_where_it_hurts(tables: Store, run: str) -> bool:
 
 def min_accepted_of(tables: Store, partition: dict[str, str]) -> float | None:
     """What readers must accept of the label, as it was last published; None: no such gate."""
-    gates = tables.read_all("gates", partition, schema=GATES).filter(gate=READERS)
+    if tables.manifest("gates", partition) is None:
+        return None
+    gates = with_later(tables.read("gates", partition), GATES).filter(gate=READERS)
     return float(gates["limit"][0]) if gates.height else None
 
 

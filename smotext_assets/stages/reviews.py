@@ -1,5 +1,7 @@
 """reviews: what people said of the rows. The command writes it, the asset shows what it says."""
 
+from collections.abc import Callable
+
 import dagster as dg
 import polars as pl
 
@@ -34,17 +36,21 @@ def calibrate_by_readers(
     partition: dict[str, str],
     label: str,
     *,
+    reviews: Callable[[str], pl.DataFrame],
     accepted_share: float,
     min_round_trip: float,
     min_label_confidence: float | None,
 ) -> pl.DataFrame:
-    """The table `reader_calibration` of label × run; empty, and none, where no share is asked."""
+    """The table `reader_calibration` of label × run; empty, and none, where no share is asked.
+
+    `reviews` gives those of a run that stand.
+    """
     if not accepted_share:
         if tables.manifest("reader_calibration", partition) is not None:
             tables.delete("reader_calibration", partition)
         return READER_CALIBRATION.to_frame()
     found = calibrate_on_reviews(
-        reviews_of(tables, partition["run"]),
+        reviews(partition["run"]),
         label,
         accepted_share=accepted_share,
         min_round_trip=min_round_trip,

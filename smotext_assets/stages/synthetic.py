@@ -1,12 +1,14 @@
 """synthetic_texts: the candidates that pass the filters."""
 
 import base64
+from functools import cache
 
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
 from smotext_assets.graph import (
+    ByLabel,
     GeneratorResource,
     StoreResource,
     Table,
@@ -15,10 +17,9 @@ from smotext_assets.graph import (
     for_each_partition,
     frozen_run,
     label_by_run,
-    of_label,
     with_vectors,
 )
-from smotext_assets.stages.reviews import calibrate_by_readers
+from smotext_assets.stages.reviews import calibrate_by_readers, reviews_of
 from smotext_assets.store import JSON, Store
 from smotext_core.card import class_map, markdown_table
 from smotext_core.filters import (
@@ -32,6 +33,7 @@ from smotext_core.filters import (
     threshold_of,
 )
 from smotext_core.schemas import CALIBRATION, REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.texts import KnownTexts
 
 FIXED_ROUND_TRIP = 0.3  # where no held-out texts can tell
 
@@ -117,10 +119,23 @@ def synthetic_texts(
     corpus, vectors = with_vectors(
         labelled_texts.read(), embeddings, encoder=generator.encoder_fingerprint
     )
-    train = corpus.filter(pl.col("split") == "train")
+    train, texts_of = corpus.filter(pl.col("split") == "train"), ByLabel(corpus)
+    known = KnownTexts(corpus["text"].to_list())
     classifier = fit_label_classifier(
         train["embedding"].to_numpy(), train["label"].to_list(), seed=0
     )
+
+    reviews = cache(lambda run: reviews_of(tables, run))
+
+    @cache  # once a step: it is of all labels
+    def label_calibration() -> pl.DataFrame:
+        made_from: dict[str, JSON] = {
+            "corpus": labelled_texts.sha256(),
+            "encoder": generator.encoder_fingerprint,
+            "vectors": vectors,
+            "rule": LABEL_RULE,
+        }
+        return _label_calibration(tables, config, train, made_from)
 
     def make(label: str, run: str) -> dict[str, object]:
         frozen = frozen_run(
@@ -131,19 +146,9 @@ def synthetic_texts(
         candidates = candidates_of(decoded_texts, found_texts, label=label, run=run)
         unlabelled = unlabelled_texts.manifest()
         unlabelled = unlabelled if unlabelled and unlabelled.rows else None
-        real = of_label(corpus, label)
+        real = texts_of[label]
         partition = {"label": label, "run": run}
-        confidences = _label_calibration(
-            tables,
-            config,
-            train,
-            {
-                "corpus": labelled_texts.sha256(),
-                "encoder": generator.encoder_fingerprint,
-                "vectors": vectors,
-                "rule": LABEL_RULE,
-            },
-        )
+        confidences = label_calibration()
         calibration = _calibration(tables, label, run)
         options = config.model_dump()
         asked = options.pop("calibrate_on_reviews")
@@ -158,6 +163,7 @@ def synthetic_texts(
             tables,
             partition,
             real["label"][0],
+            reviews=reviews,
             accepted_share=asked,
             min_round_trip=options["min_round_trip"],
             min_label_confidence=options["min_label_confidence"] if config.check_label else None,
@@ -180,7 +186,7 @@ def synthetic_texts(
                     parent_embeddings=dict(
                         zip(real["text_id"], real["embedding"].to_numpy(), strict=True)
                     ),
-                    real_texts=corpus["text"].to_list(),
+                    real_texts=known,
                     real_embeddings=corpus["embedding"].to_numpy(),
                     classifier=classifier,
                     n_wanted=wanted,

@@ -22,11 +22,10 @@ from smotext_core.neighbors import closest_cosine, unit
 from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS, conform
 from smotext_core.texts import (
     Alike,
+    KnownTexts,
     add_to_index,
     copied_words,
     is_near,
-    near_duplicates,
-    vocabulary,
     word_shingles,
     words,
 )
@@ -118,7 +117,7 @@ def accept(
     generator: str,
     pairs: pl.DataFrame,
     parent_embeddings: Mapping[str, Floats],
-    real_texts: Sequence[str],
+    real_texts: Sequence[str] | KnownTexts,
     real_embeddings: Floats,
     classifier: Pipeline,
     n_wanted: int,
@@ -145,7 +144,7 @@ def accept(
         candidate_embeddings: (m, d), the re-embedded candidates, row by row.
         pairs: CLASS_PAIRS, with every sample of `candidates`.
         parent_embeddings: vector of every parent by its text_id.
-        real_texts: all real texts, of every label and split.
+        real_texts: all real texts, of every label and split; `KnownTexts` where several labels ask.
         real_embeddings: (n, d), of all real texts.
         min_round_trip: `calibration` chooses one for a generator and a corpus.
         check_label: whether the classifier may refuse: where another label is likelier, or, with
@@ -187,17 +186,18 @@ def accept(
     cosines = frame["round_trip_cosine"].cast(pl.Float32).to_numpy()
     vectors = unit(candidate_embeddings) if len(texts) else np.zeros((0, 1), dtype=np.float32)
     found = (frame["origin"] == FOUND).to_numpy()
-    copied = copied_words(texts, real_texts)
+    real = real_texts if isinstance(real_texts, KnownTexts) else KnownTexts(real_texts)
+    copied = real.copied_words(texts)
     if len(unlabelled):
         others = np.where(found, 0, copied_words(texts, unlabelled))
         copied = np.maximum(copied, others.astype(copied.dtype))
-    near = near_duplicates(texts, real_texts, threshold=near_duplicate)
+    near = real.near_duplicates(texts, threshold=near_duplicate)
     if len(texts):
         near |= near_duplicate_embeddings(vectors, real_embeddings, threshold=near_duplicate_cosine)
     reasons = degenerate(texts, min_words=min_words)
     confidence = label_confidence(classifier, vectors, label)
     refusals = [
-        (_made_up(frame["unknown_words"], real_texts), "made-up word"),
+        (_made_up(frame["unknown_words"], real), "made-up word"),
         (~round_trip(cosines, minimum=min_round_trip), "round trip below minimum"),
         *_off_label(confidence, classifier, vectors, label, check_label, min_label_confidence),
         (copied >= max_copied_words, "copies a real text"),
@@ -247,13 +247,12 @@ def _off_label(
     return [(confidence < np.float32(minimum), "label confidence below minimum")]
 
 
-def _made_up(unknown: pl.Series, real_texts: Sequence[str]) -> Mask:
+def _made_up(unknown: pl.Series, real: KnownTexts) -> Mask:
     """Where a text has a word that neither its decoder nor the corpus knows, (m,)."""
     if not unknown.list.len().sum():
         return np.zeros(len(unknown), dtype=np.bool_)
-    known = pl.Series(vocabulary(real_texts), dtype=pl.String)
-    stray = unknown.list.set_difference(pl.Series([known])).list.len() > 0
-    return stray.fill_null(False).to_numpy()
+    stray = (not real.vocabulary.issuperset(found or ()) for found in unknown.to_list())
+    return np.fromiter(stray, np.bool_, len(unknown))
 
 
 def _parent_cosines(

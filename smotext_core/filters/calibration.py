@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from smotext_core.filters.label_classifier import Floats, fit_label_classifier, label_confidence
+from smotext_core.filters.label_classifier import Floats, fit_label_classifier
 from smotext_core.neighbors import unit
 from smotext_core.schemas import CALIBRATION
 from smotext_core.xrag import Candidates
@@ -137,17 +137,21 @@ def calibrate_labels(
         if not judged.any() or len(set(names[~judged])) < 2:
             continue
         classifier = fit_label_classifier(embeddings[~judged], names[~judged].tolist(), seed=seed)
-        for column, label in enumerate(known):
-            if label in classifier.classes_:
-                confidence[judged, column] = label_confidence(classifier, embeddings[judged], label)
-    rows, of = [], np.asarray(documents, dtype=np.str_)
+        # once for all labels: a column is what `label_confidence` gives of its label
+        columns = np.searchsorted(known, classifier.classes_)
+        confidence[np.ix_(judged, columns)] = classifier.predict_proba(embeddings[judged])
+    rows = []
+    of = np.unique(np.asarray(documents, dtype=np.str_), return_inverse=True)[1]
+    codes, has_label = np.searchsorted(known, names), np.zeros(len(of), dtype=np.bool_)
     for column, label in enumerate(known):
         scores = confidence[:, column].astype(np.float64)
         judged = ~np.isnan(scores)
-        own = scores[(names == label) & judged]
-        others = scores[~np.isin(of, of[names == label]) & judged]
+        mine = codes == column
+        has_label[of[mine]] = True
+        own, others = scores[mine & judged], scores[~has_label[of] & judged]
+        has_label[:] = False
         few = min(len(own), len(others)) < MIN_LABEL_ROWS
-        if few or len({d for d, at in zip(documents, labels, strict=True) if at == label}) < FOLDS:
+        if few or len(np.unique(of[mine])) < FOLDS:
             rows.append(_row("label_confidence", label, None, own, others))
             continue
         threshold = max(

@@ -14,7 +14,7 @@ from smotext_core.filters.calibration import calibrate_labels, threshold_of
 from smotext_core.filters.label_classifier import fit_label_classifier
 from smotext_core.schemas import DECODED_TEXTS, REJECTED_TEXTS
 from smotext_core.streams import sample_seeds
-from smotext_core.texts import words
+from smotext_core.texts import KnownTexts, words
 from smotext_core.xrag import TextGenerator, words_of
 
 Floats = npt.NDArray[np.float32]
@@ -56,7 +56,7 @@ class Acceptance:
     def __init__(self, texts: Mapping[str, Sequence[str]], embeddings: Mapping[str, Floats]):
         self._labels = list(texts)
         self._texts = {label: list(texts[label]) for label in texts}
-        self._every = [text for label in texts for text in texts[label]]
+        self._every = KnownTexts([text for label in texts for text in texts[label]])
         self._embeddings = np.concatenate([embeddings[label] for label in texts])
         labels = [label for label in texts for _ in texts[label]]
         self._classifier = fit_label_classifier(self._embeddings, labels, seed=0)

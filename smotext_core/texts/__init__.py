@@ -6,6 +6,7 @@ No vectors and no models: what needs an embedding belongs to `neighbors` or late
 from smotext_core.texts.containers import checked_groups, checked_labels, checked_texts, resampled
 from smotext_core.texts.corpora import read_corpus, strip_newsgroup
 from smotext_core.texts.diversity import MAX_TEXTS, Alike, diversity
+from smotext_core.texts.known_texts import KnownTexts
 from smotext_core.texts.languages import languages
 from smotext_core.texts.overlap import (
     add_to_index,
@@ -25,6 +26,7 @@ from smotext_core.texts.vocabulary import unknown_words, vocabulary
 __all__ = [
     "MAX_TEXTS",
     "Alike",
+    "KnownTexts",
     "add_to_index",
     "checked_groups",
     "checked_labels",

@@ -33,21 +33,30 @@ def copied_words(texts: Sequence[str], real_texts: Sequence[str]) -> npt.NDArray
     shares no run, then its interval is halved: about 2 log2(length) sorts in all.
     """
     vocabulary: dict[str, int] = {}
-    mine, real = (_lay_out(_word_ids(side, vocabulary)) for side in (texts, real_texts))
+    mine, real = (lay_out(word_ids(side, vocabulary)) for side in (texts, real_texts))
     longest = np.zeros(len(texts), dtype=np.int32)
+    lengthened(longest, 1, mine, real)
+    return longest
+
+
+def lengthened(longest: npt.NDArray[np.int32], n: int, mine: Runs, real: Runs) -> None:
+    """Put the longest shared run of each text that shares one of `n` words into `longest`, (n,).
+
+    `mine` and `real` are runs of `n` words: all of either side that the other one has, at least.
+    """
     # Texts that share a run of n words and none of `end`, and those runs on both sides.
     groups: list[tuple[int, int | None, Runs, Runs]] = []
     mine, real = _shared(mine, real)
-    longest[mine[1]] = 1
+    longest[mine[1]] = n
     if mine[0].size:
-        groups.append((1, None, mine, real))
+        groups.append((n, None, mine, real))
     while groups:
         n, end, mine, real = groups.pop()
         longer = 2 * n if end is None else (n + end) // 2
         if longer == n:
             continue
         mine_longer, real_longer = _shared(_join(mine, longer - n), _join(real, longer - n))
-        reached = np.zeros(len(texts), dtype=np.bool_)
+        reached = np.zeros(len(longest), dtype=np.bool_)
         reached[mine_longer[1]] = True
         longest[reached] = longer
         if reached.any():
@@ -56,7 +65,6 @@ def copied_words(texts: Sequence[str], real_texts: Sequence[str]) -> npt.NDArray
         if rest.any() and longer - n > 1:
             position, owner, run = (column[rest] for column in mine)
             groups.append((n, longer, *_shared((position, owner, run), real)))
-    return longest
 
 
 def _shared(mine: Runs, real: Runs) -> tuple[Runs, Runs]:
@@ -94,7 +102,7 @@ def _join(runs: Runs, step: int) -> Runs:
     return position[first], owner[first], names
 
 
-def _word_ids(texts: Iterable[str], vocabulary: dict[str, int]) -> list[Ints]:
+def word_ids(texts: Iterable[str], vocabulary: dict[str, int]) -> list[Ints]:
     """Word numbers of each text, from 1; new words join the vocabulary."""
     return [
         np.array([vocabulary.setdefault(w, len(vocabulary) + 1) for w in words(text)], np.int64)
@@ -102,7 +110,7 @@ def _word_ids(texts: Iterable[str], vocabulary: dict[str, int]) -> list[Ints]:
     ]
 
 
-def _lay_out(rows: list[Ints]) -> tuple[Ints, Ints, Ints]:
+def lay_out(rows: list[Ints]) -> tuple[Ints, Ints, Ints]:
     """All words in one line: position, number of the text, word; texts are a position apart."""
     owner = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
     return np.arange(len(owner)) + owner, owner, np.concatenate([*rows, np.zeros(0, np.int64)])
@@ -139,20 +147,27 @@ def duplicates_within(texts: Sequence[str], *, threshold: float = 0.8) -> Mask:
 def word_shingles(texts: Sequence[str]) -> list[Ints]:
     """Distinct word 3-grams of each text as numbers, rarest (in all the texts) first."""
     vocabulary: dict[str, int] = {}
-    rows = _word_ids(texts, vocabulary)
-    base = len(vocabulary) + 1
+    rows = word_ids(texts, vocabulary)
+    return ranked_shingles(rows, len(vocabulary) + 1)[0]
+
+
+def ranked_shingles(rows: list[Ints], base: int) -> tuple[list[Ints], Ints, Ints]:
+    """`word_shingles` of texts given as word numbers below `base`; the keys of all, sorted, and the
+    rank of each, which is its number."""
     keys = []
     for row in rows:
         if len(row) < 3:
             row = np.append(row, [0] * (3 - len(row)))  # there is no word 0
         keys.append(np.unique((row[:-2] * base + row[1:-1]) * base + row[2:]))
     if not keys:
-        return []
-    _, inverse, counts = np.unique(np.concatenate(keys), return_inverse=True, return_counts=True)
+        return [], np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    known, inverse, counts = np.unique(
+        np.concatenate(keys), return_inverse=True, return_counts=True
+    )
     rank = np.empty(len(counts), dtype=np.int64)
     rank[np.argsort(counts, kind="stable")] = np.arange(len(counts))
     ends = np.cumsum([len(row) for row in keys])[:-1]
-    return [np.sort(row) for row in np.split(rank[inverse], ends)]
+    return [np.sort(row) for row in np.split(rank[inverse], ends)], known, rank
 
 
 def _prefix(shingles: Ints, threshold: float) -> Iterator[int]:
@@ -185,7 +200,13 @@ def near_texts(
     number: int, shingles: list[Ints], index: dict[int, list[int]], threshold: float
 ) -> Iterator[int]:
     """The texts of the index to which text `number` has Jaccard similarity `threshold` or more."""
-    mine = shingles[number]
+    return near_of(shingles[number], shingles, index, threshold)
+
+
+def near_of(
+    mine: Ints, shingles: list[Ints], index: dict[int, list[int]], threshold: float
+) -> Iterator[int]:
+    """As `near_texts`, of a text that need not be among them, by its shingles."""
     seen: set[int] = set()
     for key in _prefix(mine, threshold):
         for other in index.get(key, ()):

@@ -10,11 +10,11 @@ from smotext_assets.definitions import defs
 from smotext_assets.graph.partitions import (
     RANGE_END,
     RANGE_START,
+    ByLabel,
     for_each_partition,
     label_by_run,
     labels,
     neighbours,
-    of_label,
     range_tags,
     runs,
 )
@@ -167,11 +167,14 @@ def test_one_partition_is_made_by_whatever_tags_name_it() -> None:
         assert dimensions.items() <= (record.asset_materialization.tags or {}).items()
 
 
-def test_of_label_refuses_a_label_without_texts() -> None:
-    frame = pl.DataFrame({"slug": ["b", "a", "a"], "text": ["1", "2", "3"]})
-    assert of_label(frame, "a")["text"].to_list() == ["2", "3"]
+def test_rows_of_a_label_without_texts_are_refused() -> None:
+    frame = pl.DataFrame({"slug": ["b", "a", "b", "a"], "text": ["1", "2", "3", "4"]})
+    of = ByLabel(frame)
+    assert of["a"]["text"].to_list() == ["2", "4"]
+    assert of.get("b").equals(frame.filter(slug="b"))
+    assert of.get("x").equals(frame.clear())
     with pytest.raises(ValueError, match=r"no text has the label 'x', the corpus has \['a', 'b'\]"):
-        of_label(frame, "x")
+        of["x"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from smotext_core.filters import acceptance as filters
 from smotext_core.filters import label_classifier
 from smotext_core.neighbors import exact as neighbors
-from smotext_core.texts import overlap
+from smotext_core.texts import KnownTexts, overlap
 from tests.core.filters.test_acceptance import A, B, C, D
 
 PROSE = "The nurse measured the pressure twice and wrote both numbers in the chart before noon."
@@ -150,14 +150,40 @@ def test_copies_and_duplicates_agree_with_brute_force(seed: int) -> None:
     texts = [text(), text(), real[1], " ".join(edited), text(), real[1].upper()]
     runs = [max(longest_run(one, other) for other in real) for one in texts]
     assert overlap.copied_words(texts, real).tolist() == runs
+    known = KnownTexts(real)
+    assert known.copied_words(texts).tolist() == runs
     for threshold in (0.3, 0.8, 1.0):
         close = threshold - 1e-9
         near = [any(jaccard(one, other) >= close for other in real) for one in texts]
         assert overlap.near_duplicates(texts, real, threshold=threshold).tolist() == near
+        assert known.near_duplicates(texts, threshold=threshold).tolist() == near
         keep: list[bool] = []
         for i, one in enumerate(texts):
             keep.append(not any(keep[j] and jaccard(one, texts[j]) >= close for j in range(i)))
         assert overlap.duplicates_within(texts, threshold=threshold).tolist() == keep
+
+
+def test_known_texts_answer_as_often_as_they_are_asked() -> None:
+    known = KnownTexts(["one two three four five six", "one two"])
+    assert known.copied_words(["x one two three four five y", "six one two", "", "x"]).tolist() == [
+        5,
+        2,
+        0,
+        0,
+    ]
+    assert known.copied_words([]).tolist() == []
+    assert known.near_duplicates(["one two", "one x", "one two three four five"]).tolist() == [
+        True,
+        False,
+        False,
+    ]
+    assert known.near_duplicates(["one two three four five"], threshold=0.7).tolist() == [True]
+    assert known.vocabulary >= {"one", "six"}
+    with pytest.raises(ValueError, match=r"\(0, 1\]; got 1.5"):
+        known.near_duplicates(["one"], threshold=1.5)
+    nothing = KnownTexts([])
+    assert nothing.copied_words(["one two"]).tolist() == [0]
+    assert nothing.near_duplicates(["one two"]).tolist() == [False]
 
 
 def test_near_duplicates_finds_a_copy_with_one_word_changed() -> None:
