@@ -14,6 +14,7 @@ from smotext_core.texts.splitting import content, is_prose, passages, plain_text
 
 LEAST_WORDS = 4  # of a passage in a longer document; a text that short by itself is kept
 KEPT, NO_PROSE, SHORT, DUPLICATE = range(4)  # faults
+_AT_ONCE = 2**20
 KINDS = ("kept", "not prose", f"fewer than {LEAST_WORDS} words", "duplicate")
 _FAULTY = (
     "raw has nulls, or rows of one document id that differ in more than their label; "
@@ -37,18 +38,20 @@ class Documents:
         codes: dict[str, int] = {}
         ids = [pl.Series(dtype=pl.String)]
         of_frames = [(np.empty(0, np.int32), np.empty(0, np.uint64), np.empty(0, np.uint64))]
-        n_parts, digests = [np.empty(0, np.int32)], [b""]
-        row_faults, part_faults, part_digests = bytearray(), bytearray(), bytearray()
+        n_parts = [np.empty(0, np.int32)]
+        # of the rows, 16 bytes a digest and one a fault; of the passages that are not all of theirs
+        digests, row_faults = bytearray(), bytearray()
+        part_digests, part_faults = bytearray(), bytearray()
         for frame in frames:
             frame = conform(frame, RAW_CORPUS)
             if any(frame.null_count().row(0)):
                 raise ValueError(_FAULTY)
             plain = plain_texts(frame["text"], max_words=max_words)
-            found, keys, parts_of = bytearray(), bytearray(), np.ones(frame.height, np.int32)
+            keys, parts_of = bytearray(), np.ones(frame.height, np.int32)
             columns = zip(frame["text"], plain["content"], plain["prose"], strict=True)
             for row, (text, words, prose) in enumerate(columns):
                 digest = hashlib.sha256((content(text) if words is None else words).encode())
-                found += digest.digest()[:16]
+                digests += digest.digest()[:16]
                 keys += hashlib.sha256(f"{seed}:{digest.hexdigest()}".encode()).digest()[:8]
                 if words is None:
                     parts = passages(text, max_words=max_words)
@@ -66,18 +69,17 @@ class Documents:
             text_hash = frame["text"].hash().to_numpy()
             of_frames.append((label, text_hash, np.frombuffer(keys, ">u8").astype(np.uint64)))
             n_parts.append(parts_of)
-            digests.append(bytes(found))
             ids.append(frame["document_id"])
         self.labels, self.ids = list(codes), pl.concat(ids, rechunk=True)
         self.label, self._text, self._key = map(np.concatenate, zip(*of_frames, strict=True))
-        del of_frames
         self.n_parts = np.concatenate(n_parts)
+        del of_frames, ids, n_parts  # what comes next takes the most
         self.fault = np.frombuffer(row_faults + part_faults, np.int8).copy()
         self.rows = len(self.ids)
         self._long = np.flatnonzero(self.n_parts > 1)
         self._starts = np.cumsum(self.n_parts[self._long]) - self.n_parts[self._long]
-        digests.append(bytes(part_digests))
-        self._content = _codes(digests)  # a place
+        self._content = _codes(digests + part_digests if part_digests else digests)  # a place
+        del digests
         # of places that are duplicates: of which place. Zeros that nobody touches take no memory.
         self.twin = np.zeros(len(self.fault), np.int64)
         self._counts = np.bincount(self.label, minlength=len(codes))
@@ -240,16 +242,16 @@ class Documents:
         }
 
 
-def _codes(digests: list[bytes]) -> np.ndarray:
+def _codes(digests: bytearray) -> np.ndarray:
     """A number for each digest of 16 bytes, the same for the same, in their order. Int32."""
-    joined = np.frombuffer(b"".join(digests), "S16")
-    digests.clear()
-    order = np.argsort(joined, kind="stable")
-    joined = joined[order]
-    new = joined[1:] != joined[:-1]
-    del joined
-    codes = np.zeros(len(order), np.int32)
-    codes[order[1:]] = np.cumsum(new, dtype=np.int32)
+    each = np.frombuffer(digests, "S16")
+    order = np.argsort(each, kind="stable")
+    new = np.zeros(len(order), bool)
+    for start in range(1, len(order), _AT_ONCE):  # a copy of all in order would be the largest
+        block = each[order[start - 1 : start + _AT_ONCE]]
+        new[start : start + _AT_ONCE] = block[1:] != block[:-1]
+    codes = np.empty(len(order), np.int32)
+    codes[order] = np.cumsum(new, dtype=np.int32)
     return codes
 
 
