@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import polars as pl
 from rich.console import Console
@@ -47,7 +47,7 @@ def audit_command(
     given: argparse.Namespace,
     *,
     encode: "Callable[[Sequence[str]], NDArray[np.float32]]",
-    open_bytes: Callable[[str], bytes],
+    open_bytes: Callable[[str], IO[bytes]],
     console: Console,
 ) -> int:
     """Measure, print, and return the exit status: 1 where a measure is red.

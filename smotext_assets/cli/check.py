@@ -2,6 +2,8 @@
 
 import argparse
 import math
+from collections import Counter, defaultdict
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -12,8 +14,16 @@ from rich.text import Text
 from smotext_assets.cli.corpus import add_corpus_options, asked_corpus
 from smotext_assets.cli.pairs import add_pair_options, pair_options
 from smotext_assets.graph import run_options
-from smotext_assets.stages import LabelledTextsConfig, read_source
-from smotext_core.texts import label_texts, languages
+from smotext_assets.stages import (
+    LabelledTextsConfig,
+    labelled_counts,
+    source_frames,
+    store_corpus,
+    store_labelled,
+)
+from smotext_assets.store import Store
+from smotext_core.schemas import SPLITS
+from smotext_core.texts import SAMPLED, languages
 
 # Of one core, measured (docs/experiments.md): in bfloat16 where it multiplies that, in float32.
 SECONDS_A_TEXT = (0.003, 0.013)
@@ -41,21 +51,29 @@ def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: 
     told: list[str] = []
     try:
         corpus = asked_corpus(given, usual=found["corpus"])
-        raw, refused = read_source(corpus, found["store"], tell=told.append)
-        _say(console, *told)
-        config = LabelledTextsConfig().model_dump()
-        texts, dropped = label_texts(raw, **config)
-        wanted = run_options(texts, pair_options(given))["wanted"]
+        with TemporaryDirectory() as folder:  # as a run does, in a store of its own
+            tables = Store(folder)
+            frames = source_frames(corpus, found["store"], tell=told.append)
+            manifest, refused = store_corpus(tables, frames, metadata={})
+            _say(console, *told)
+            store_labelled(tables, LabelledTextsConfig())
+            counts = labelled_counts(tables)
+            splits = pl.concat(tables.read_frames("labelled_texts", columns=["slug", "split"]))
+            wanted = run_options(splits, pair_options(given))["wanted"]
+            del splits
+            rows = _rows(tables)
+            # one of several labels is several rows
+            read = manifest.rows if corpus.explode is None else _documents(tables)
+            reasons = _reasons(tables)
+            spoken, by_label = _languages(tables, counts)
     except (ValueError, LookupError, OSError, ImportError) as error:
         _say(console, f"a run would fail: {error}")
         return 1
-    read = raw["document_id"].n_unique()  # one of several labels is several rows of `raw`
-    _say(console, f"{read + refused.height} rows: {read} read, {refused.height} refused")
+    _say(console, f"{read + refused.rows} rows: {read} read, {refused.rows} refused")
     if corpus.explode is None:
-        _say_several(raw, console)
-    _print_reasons(pl.concat([refused, dropped]), console)
-    _print_labels(raw, texts, wanted, console)
-    spoken = languages(texts["text"].to_list())
+        _say_several(rows, console)
+    _print_reasons(reasons, console)
+    _print_labels(rows, counts, wanted, by_label, console)
     _say(console, "languages: " + ", ".join(f"{code} {share:.0%}" for code, share in spoken[:5]))
     generator = found["generator"].name
     if generator in _EMBEDDED and spoken[0][0] != "en":
@@ -65,7 +83,7 @@ def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: 
             "Take a generator of this language",
         )
     n_rows = sum(wanted.values())
-    _print_cost(texts, n_rows, given, generator, found["generator"].device, console)
+    _print_cost(counts, n_rows, given, generator, found["generator"].device, console)
     return 0
 
 
@@ -74,68 +92,109 @@ def _say(console: Console, *lines: str) -> None:
         console.print(line, markup=False, highlight=False)
 
 
-def _say_several(raw: pl.DataFrame, console: Console) -> None:
-    """Labels that look like several: "a;b", where a and b are labels too."""
-    labels = set(raw["label"])
-    several = [
-        label
-        for label in labels
-        if ";" in label and labels.issuperset(map(str.strip, label.split(";")))
-    ]
-    if several:
-        n = raw["label"].is_in(several).sum()
-        _say(console, f"{n} rows have labels like {min(several)!r}: --explode makes a row of each")
+def _rows(tables: Store) -> dict[str, int]:
+    """Rows of the corpus by label."""
+    found: Counter[str] = Counter()
+    for frame in tables.read_frames("raw_corpus", columns=["label"]):
+        found.update(dict(frame["label"].value_counts().iter_rows()))
+    return dict(found)
 
 
-def _print_reasons(refused: pl.DataFrame, console: Console) -> None:
-    if refused.is_empty():
-        return
-    kinds = refused.select(
+def _documents(tables: Store) -> int:
+    return pl.concat(tables.read_frames("raw_corpus", columns=["document_id"])).n_unique()
+
+
+def _reasons(tables: Store) -> list[tuple[str, int]]:
+    """Kinds of refusal and how many rows each has, the commonest first."""
+    kind = (
         pl.col("reason")
         .str.replace(r"^(duplicate) of .*$", "$1 of another text")
         .str.replace(r"(?s):.*$", "")
-        .alias("reason")
     )
+    found: Counter[str] = Counter()
+    for stage in ("raw_corpus", "labelled_texts"):
+        for frame in tables.read_frames("rejected_rows", {"stage": stage}, columns=["reason"]):
+            found.update(dict(frame.select(kind)["reason"].value_counts().iter_rows()))
+    return sorted(found.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _languages(
+    tables: Store, counts: pl.DataFrame
+) -> tuple[list[tuple[str, float]], dict[str, str]]:
+    """The languages of all labelled texts, and each label's first; of texts evenly spread."""
+    texts = dict(counts.group_by("label").agg(pl.col("texts").sum()).iter_rows())
+    step = -(-sum(texts.values()) // SAMPLED)
+    steps = {label: -(-n // SAMPLED) for label, n in texts.items()}
+    everywhere: list[str] = []
+    of_label: defaultdict[str, list[str]] = defaultdict(list)
+    seen: Counter[str] = Counter()
+    for frame in tables.read_frames("labelled_texts", columns=["text", "label"]):
+        everywhere += frame["text"].gather_every(step, -seen.total() % step).to_list()
+        for (label,), part in frame.group_by("label", maintain_order=True):
+            name = str(label)
+            offset = -seen[name] % steps[name]
+            of_label[name] += part["text"].gather_every(steps[name], offset).to_list()
+            seen[name] += part.height
+    return languages(everywhere), {name: languages(of)[0][0] for name, of in of_label.items()}
+
+
+def _say_several(rows: dict[str, int], console: Console) -> None:
+    """Labels that look like several: "a;b", where a and b are labels too."""
+    labels = rows.keys()
+    several = [
+        label
+        for label in labels
+        if ";" in label and labels >= set(map(str.strip, label.split(";")))
+    ]
+    if several:
+        n = sum(rows[label] for label in several)
+        _say(console, f"{n} rows have labels like {min(several)!r}: --explode makes a row of each")
+
+
+def _print_reasons(reasons: list[tuple[str, int]], console: Console) -> None:
+    if not reasons:
+        return
     table = Table(title="refused, or left out as a passage", title_justify="left")
     table.add_column("reason", overflow="fold")
     table.add_column("rows", justify="right")
-    for reason, count in (
-        kinds["reason"].value_counts().sort("count", "reason", descending=[True, False]).iter_rows()
-    ):
+    for reason, count in reasons:
         table.add_row(Text(reason), str(count))
     console.print(table)
 
 
 def _print_labels(
-    raw: pl.DataFrame, texts: pl.DataFrame, wanted: dict[str, int], console: Console
+    rows: dict[str, int],
+    counts: pl.DataFrame,
+    wanted: dict[str, int],
+    languages: dict[str, str],
+    console: Console,
 ) -> None:
     table = Table(title="labels, the rarest first", title_justify="left")
     for name in ("label", "slug", "rows", "train", "test", "holdout", "new rows", "language"):
         left = name in ("label", "slug", "language")
         table.add_column(name, justify="left" if left else "right", overflow="fold")
-    rows = dict(raw.group_by("label").len().iter_rows())
     few = []
-    for (label, slug), of_label in sorted(
-        texts.group_by("label", "slug"), key=lambda item: (item[1].height, str(item[0][0]))
-    ):
-        counts = dict(of_label.group_by("split").len().iter_rows())
-        splits = [counts.get(split, 0) for split in ("train", "test", "holdout")]
-        code, _ = languages(of_label["text"].to_list())[0]
-        new = wanted.get(str(slug), 0)
-        cells = (label, slug, rows[label], *splits, new, code)
+    by_label = counts.pivot("split", index=["label", "slug"], values="texts").with_columns(
+        texts=pl.sum_horizontal(pl.exclude("label", "slug"))
+    )
+    for of_label in by_label.sort("texts", "label").iter_rows(named=True):
+        label, slug = of_label["label"], of_label["slug"]
+        splits = [of_label.get(split) or 0 for split in SPLITS]
+        new = wanted.get(slug, 0)
+        cells = (label, slug, rows[label], *splits, new, languages[label])
         table.add_row(*[Text(str(cell)) for cell in cells])
         if new and splits[0] < _FEW:
-            few.append(str(label))
+            few.append(label)
     console.print(table)
     if few:
         _say(console, f"fewer than {_FEW} train texts, so little to mix: {', '.join(few)}")
-    gone = sorted(set(rows) - set(texts["label"]))
+    gone = sorted(rows.keys() - set(by_label["label"]))
     if gone:
         _say(console, f"no text of these labels is left: {', '.join(gone)}")
 
 
 def _print_cost(
-    texts: pl.DataFrame,
+    counts: pl.DataFrame,
     new: int,
     given: argparse.Namespace,
     generator: str,
@@ -145,15 +204,16 @@ def _print_cost(
     oversample = given.oversample or 1.5
     decoded = int(new * oversample) * given.candidates
     samples = decoded // given.candidates
-    held_out = min(_CALIBRATED, texts.filter(pl.col("split") != "train").height)
+    texts = int(counts["texts"].sum())
+    held_out = min(_CALIBRATED, counts.filter(pl.col("split") != "train")["texts"].sum())
     # vectors of texts, of samples and of candidates; the texts themselves are small beside them
-    size = 4 * _DIMENSION * (texts.height + samples + decoded)
+    size = 4 * _DIMENSION * (texts + samples + decoded)
     told = f"{new} new rows, of {decoded} candidates; about {max(1, round(size / 1e6))} MB on disk"
     if generator not in _EMBEDDED or device != "cpu":
         _say(console, f"{told}. How long that takes was not measured for {generator} on {device}")
         return
     fast, slow = (
-        texts.height * a_text + (decoded + held_out * given.candidates) * a_candidate
+        texts * a_text + (decoded + held_out * given.candidates) * a_candidate
         for a_text, a_candidate in zip(SECONDS_A_TEXT, SECONDS_A_CANDIDATE[generator], strict=True)
     )
     most, least = (round(1 / seconds) for seconds in SECONDS_A_CANDIDATE[generator])

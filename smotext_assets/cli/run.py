@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -115,7 +116,7 @@ def run_command(
         console.print(f"{rows} unlabelled passages", highlight=False)
     if given.found and not _has_unlabelled(tables):
         raise ValueError("--found needs unlabelled texts: name some with --unlabelled FILE")
-    corpus = tables.read("labelled_texts")
+    corpus = pl.concat(tables.read_frames("labelled_texts", columns=["slug", "split"]))
     slugs = sorted(set(corpus["slug"]))
     instance.add_dynamic_partitions(str(labels.name), slugs)  # it may be a new instance
     chosen = given.labels.split(",") if given.labels else slugs

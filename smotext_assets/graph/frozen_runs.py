@@ -59,7 +59,8 @@ def frozen_run(
         "generator_fingerprint": used.fingerprint,
     }
     if store.manifest("runs", {"run": run}) is None:
-        options = run_options(labelled_texts.read(), asked)
+        texts = store.read_frames("labelled_texts", columns=["slug", "split"])
+        options = run_options(pl.concat(texts), asked)
         strategy = options["sampling_strategy"]
         frozen = {
             **options,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
@@ -73,11 +73,10 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
             return Store(self.root, group_readable=self.group_readable)
         return Store(self.root, client=self._client(), group_readable=self.group_readable)
 
-    def open_bytes(self, address: str) -> bytes:
-        """The object at s3://bucket/key."""
+    def open_bytes(self, address: str) -> IO[bytes]:
+        """The object at s3://bucket/key, as it comes."""
         bucket, _, key = address.removeprefix("s3://").partition("/")
-        data: bytes = self._client().get_object(Bucket=bucket, Key=key)["Body"].read()
-        return data
+        return cast(IO[bytes], self._client().get_object(Bucket=bucket, Key=key)["Body"])
 
     def beside(self, root: str) -> "StoreResource":
         """The same service and region at another folder or s3://bucket/prefix."""

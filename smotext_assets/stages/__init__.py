@@ -3,7 +3,12 @@
 Stages do not import each other's assets: lineage is the names of their parameters.
 """
 
-from smotext_assets.stages.corpus import LabelledTextsConfig
+from smotext_assets.stages.corpus import (
+    LabelledTextsConfig,
+    labelled_counts,
+    store_corpus,
+    store_labelled,
+)
 from smotext_assets.stages.decoding import DecodedTextsConfig
 from smotext_assets.stages.export import FORMATS
 from smotext_assets.stages.generator import GeneratorConfig
@@ -11,7 +16,7 @@ from smotext_assets.stages.inbox import inbox_files, is_inbox
 from smotext_assets.stages.publication import SyntheticTableConfig, holds_where_it_hurts
 from smotext_assets.stages.recorded_options import Options, options_of_labels
 from smotext_assets.stages.reviews import reviews_of
-from smotext_assets.stages.source import read_source
+from smotext_assets.stages.source import source_frames
 from smotext_assets.stages.staleness import stale_rows
 from smotext_assets.stages.synthetic import SyntheticTextsConfig
 from smotext_assets.stages.unlabelled import N_NEAREST, FoundTextsConfig
@@ -29,8 +34,11 @@ __all__ = [
     "holds_where_it_hurts",
     "inbox_files",
     "is_inbox",
+    "labelled_counts",
     "options_of_labels",
-    "read_source",
     "reviews_of",
+    "source_frames",
     "stale_rows",
+    "store_corpus",
+    "store_labelled",
 ]

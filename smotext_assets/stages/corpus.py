@@ -1,15 +1,19 @@
 """raw_corpus and labelled_texts: from the source to clean, split, labelled passages."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
 import dagster as dg
 import polars as pl
 from pydantic import Field
 
 from smotext_assets.graph import Corpus, StoreResource, Table, column_lineage, column_schema, labels
-from smotext_assets.stages.source import read_source
-from smotext_assets.store import without_forgotten
+from smotext_assets.stages.source import source_frames
+from smotext_assets.store import Manifest, Store, days_forgotten, without_forgotten
 from smotext_core.card import markdown_table
-from smotext_core.schemas import LABELLED_TEXTS, RAW_CORPUS
-from smotext_core.texts import label_texts
+from smotext_core.schemas import LABELLED_TEXTS, RAW_CORPUS, SPLITS
+from smotext_core.texts import Spool, label_frames
 
 
 class RawCorpusConfig(dg.Config):
@@ -39,29 +43,55 @@ def raw_corpus(
     forgotten stay away.
     """
     read_as: list[str] = []
-    frame, rejected = read_source(corpus, store, files=config.files, tell=read_as.append)
+    tables = store.open()
+    frames = source_frames(corpus, store, files=config.files, tell=read_as.append)
+    manifest, rejected = store_corpus(
+        tables,
+        frames,
+        metadata={
+            "source": corpus.source,
+            "options": corpus.model_dump(exclude={"source"}, exclude_defaults=True),
+            "read_as": read_as,  # has its lines when the last frame has come
+        },
+    )
     for line in read_as:
         context.log.info(line)
-    tables = store.open()
-    frame, forgotten = without_forgotten(tables, frame)
-    rejected = pl.concat([*without_forgotten(tables, rejected), forgotten])
-    tables.write("rejected_rows", rejected, {"stage": "raw_corpus"})
-    given = corpus.model_dump(exclude={"source"}, exclude_defaults=True)
-    manifest = tables.write(
-        "raw_corpus",
-        frame,
-        metadata={"source": corpus.source, "options": given, "read_as": list(read_as)},
-    )
     context.add_output_metadata(
         {
-            "dagster/row_count": frame.height,
+            "dagster/row_count": manifest.rows,
             "dagster/uri": f"{tables.root}/{manifest.path}",
             "source": corpus.source,
             "read_as": "; ".join(read_as[:10]),
-            "refused": rejected.height,
-            "reasons": dg.MetadataValue.md(_counts(rejected, "reason")),
+            "refused": rejected.rows,
+            "reasons": dg.MetadataValue.md(_reasons(tables, "raw_corpus")),
         }
     )
+
+
+def store_corpus(
+    tables: Store,
+    frames: Iterable[tuple[pl.DataFrame, pl.DataFrame]],
+    *,
+    metadata: Mapping[str, Any],
+) -> tuple[Manifest, Manifest]:
+    """Commit what `source_frames` gives as `raw_corpus` and its `rejected_rows`; their manifests.
+
+    A frame at a time is held.
+    """
+    days, refused = days_forgotten(tables), [Spool(), Spool(), Spool()]
+
+    def accepted() -> Iterator[pl.DataFrame]:
+        for good, bad in frames:
+            good, forgotten = without_forgotten(days, good)
+            for spool, frame in zip(
+                refused, [*without_forgotten(days, bad), forgotten], strict=True
+            ):
+                spool.append(frame)
+            yield good
+
+    manifest = tables.write("raw_corpus", accepted(), metadata=metadata)
+    rejected = chain.from_iterable(spool.frames() for spool in refused)
+    return manifest, tables.write("rejected_rows", rejected, {"stage": "raw_corpus"})
 
 
 class LabelledTextsConfig(dg.Config):
@@ -94,46 +124,81 @@ def labelled_texts(
     become partition keys.
     """
     tables = store.open()
-    raw, _ = without_forgotten(tables, raw_corpus.read())
-    frame, rejected = label_texts(
-        raw,
-        seed=config.seed,
-        test_fraction=config.test_fraction,
-        holdout_fraction=config.holdout_fraction,
-        max_words=config.max_words,
-    )
-    tables.write("rejected_rows", rejected, {"stage": "labelled_texts"})
-    manifest = tables.write(
-        "labelled_texts", frame, metadata={"options": config.model_dump(exclude_defaults=True)}
-    )
-    slugs = frame["slug"].unique().sort().to_list()
+    manifest, rejected = store_labelled(tables, config)
+    counts = labelled_counts(tables)
+    slugs = counts["slug"].unique().sort().to_list()
     context.instance.add_dynamic_partitions(str(labels.name), slugs)
-    counts = frame.pivot("split", index="label", values="text_id", aggregate_function="len")
+    by_split = counts.pivot("split", index="label", values="texts", aggregate_function="sum")
     context.add_output_metadata(
         {
-            "dagster/row_count": frame.height,
+            "dagster/row_count": manifest.rows,
             "dagster/uri": f"{tables.root}/{manifest.path}",
             **column_lineage("labelled_texts"),
             "labels": len(slugs),
-            "refused": rejected.height,
-            "texts_per_label": dg.MetadataValue.md(markdown_table(counts.sort("label"))),
-            "reasons": dg.MetadataValue.md(_counts(rejected, "reason")),
+            "refused": rejected.rows,
+            "texts_per_label": dg.MetadataValue.md(markdown_table(by_split.sort("label"))),
+            "reasons": dg.MetadataValue.md(_reasons(tables, "labelled_texts")),
         }
     )
+
+
+def store_labelled(tables: Store, config: LabelledTextsConfig) -> tuple[Manifest, Manifest]:
+    """Commit `labelled_texts` and its `rejected_rows`, made of `raw_corpus`; their manifests.
+
+    `raw_corpus` is read three times or four, a row group at a time.
+
+    Raises:
+        ValueError: see `label_frames`.
+    """
+    days = days_forgotten(tables)
+
+    def frames() -> Iterator[pl.DataFrame]:
+        for frame in tables.read_frames("raw_corpus"):
+            yield without_forgotten(days, frame)[0]
+
+    labelled, refused = label_frames(frames, **config.model_dump())
+    rejected = tables.write("rejected_rows", refused, {"stage": "labelled_texts"})
+    options = config.model_dump(exclude_defaults=True)
+    return tables.write("labelled_texts", labelled, metadata={"options": options}), rejected
+
+
+def labelled_counts(tables: Store) -> pl.DataFrame:
+    """How many `texts` the labelled texts have of each `label`, `slug` and `split`."""
+    keys = ["label", "slug", "split"]
+    found = [
+        frame.group_by(keys).len("texts")
+        for frame in tables.read_frames("labelled_texts", columns=keys)
+    ]
+    return pl.concat(found).group_by(keys).agg(pl.col("texts").sum())
 
 
 @dg.asset_check(asset=labelled_texts, blocking=True)
 def splits_share_no_document(labelled_texts: Table) -> dg.AssetCheckResult:
     """Every document, and every text, is in one split only."""
-    frame = labelled_texts.read()
-    shared = sum(
-        frame.group_by(column).agg(pl.col("split").n_unique())["split"].gt(1).sum()
-        for column in ("document_id", "content_hash")
-    )
-    return dg.AssetCheckResult(passed=shared == 0, metadata={"shared": int(shared)})
+    shared = sum(_in_several_splits(labelled_texts, of) for of in ("document_id", "content_hash"))
+    return dg.AssetCheckResult(passed=shared == 0, metadata={"shared": shared})
 
 
-def _counts(frame: pl.DataFrame, column: str) -> str:
+def _in_several_splits(labelled_texts: Table, column: str) -> int:
+    """How many values of `column` are in more than one split; of each a hash is held, not it."""
+    pairs = [
+        frame.select(pl.col(column).hash().alias("of"), pl.col("split").cast(pl.Enum(SPLITS)))
+        for frame in labelled_texts.store.read_frames(
+            labelled_texts.name, columns=[column, "split"]
+        )
+    ]
+    distinct = pl.concat(pairs).unique()
+    return distinct.height - distinct["of"].n_unique()
+
+
+def _reasons(tables: Store, stage: str) -> str:
     # "duplicate of X" names another text each time: count the kind
-    kinds = frame.with_columns(pl.col(column).str.replace(r"^(duplicate) of .*$", "$1"))
-    return markdown_table(kinds.group_by(column).len("rows").sort("rows", descending=True))
+    kind = pl.col("reason").str.replace(r"^(duplicate) of .*$", "$1")
+    kinds = [
+        frame.group_by(kind).len("rows")
+        for frame in tables.read_frames("rejected_rows", {"stage": stage}, columns=["reason"])
+    ]
+    counts = pl.concat([pl.DataFrame(schema={"reason": pl.String, "rows": pl.UInt32}), *kinds])
+    return markdown_table(
+        counts.group_by("reason").agg(pl.col("rows").sum()).sort("rows", descending=True)
+    )

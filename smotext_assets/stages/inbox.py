@@ -8,7 +8,7 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,7 +17,7 @@ import polars as pl
 
 from smotext_assets.graph import StoreResource
 from smotext_core.schemas import RAW_CORPUS, REJECTED_CORPUS
-from smotext_core.texts import read_corpus
+from smotext_core.texts import Spool, corpus_frames
 
 _KINDS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 _ENDINGS = tuple(
@@ -108,23 +108,23 @@ def _partition(name: str) -> dict[str, str | None]:
     return {key: None if value == _HIVE_NULL else unquote(value) for key, value in pairs}
 
 
-def read_inbox(
+def inbox_frames(
     source: str,
     store: StoreResource,
     *,
     files: Collection[str] | None = None,
     tell: Callable[[str], None] = lambda line: None,
     **options: Any,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The files of an inbox as one RAW_CORPUS frame and one REJECTED_CORPUS frame.
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """The files of an inbox as RAW_CORPUS frames, each with the REJECTED_CORPUS frame of its rows.
 
     A document's id is `file name/id`, its `row` counts in its file. A file that cannot be read is
-    one refused row, and the others are read.
+    one refused row, and the others are read. None is held whole.
 
     Args:
         files: these alone; None for all that are there.
         tell: is called with a line for each way that files were read.
-        options: see `read_corpus`.
+        options: see `corpus_frames`.
 
     Raises:
         ValueError: no file, none of `files`, or no row of any that can be used.
@@ -140,30 +140,31 @@ def read_inbox(
         )
     root, _ = _root(source)
     told: Counter[str] = Counter()
-    accepted, rejected = [RAW_CORPUS.to_frame()], [REJECTED_CORPUS.to_frame()]
+    faults: list[str] = []
     for name in names:
         address = f"{root.rstrip('/')}/{name}" if "://" in source else str(Path(root, name))
         lines: list[str] = []
+        accepted, rejected = Spool(), Spool()  # the end of a file may tell that it is cut off
         try:
-            good, bad = read_corpus(
+            for good, bad in corpus_frames(
                 address,
                 open_bytes=store.open_bytes,
                 constants=_partition(name),
                 tell=lines.append,
                 **options,
-            )
+            ):
+                accepted.append(good)
+                rejected.append(bad)
         except ValueError as error:
-            reason = f"unreadable file: {error}".replace(address, name)
-            row = (0, name, None, None, reason)
-            rejected.append(pl.DataFrame([row], schema=REJECTED_CORPUS, orient="row"))
+            faults.append(f"unreadable file: {error}".replace(address, name))
+            row = (0, name, None, None, faults[-1])
+            yield RAW_CORPUS.to_frame(), pl.DataFrame([row], schema=REJECTED_CORPUS, orient="row")
             continue
         told.update(line.removeprefix(f"{address}: ") for line in lines)
         of_file = pl.concat_str(pl.lit(f"{name}/"), "document_id").alias("document_id")
-        accepted.append(good.with_columns(of_file))
-        rejected.append(bad.with_columns(of_file))
-    if len(accepted) == 1:
-        reasons = "; ".join(pl.concat(rejected)["reason"].head(3))
-        raise ValueError(f"no file of the inbox {source} can be used: {reasons}")
+        for good, bad in zip(accepted.frames(), rejected.frames(), strict=True):
+            yield good.with_columns(of_file), bad.with_columns(of_file)
+    if len(faults) == len(names):
+        raise ValueError(f"no file of the inbox {source} can be used: {'; '.join(faults[:3])}")
     for kind, count in told.items():
         tell(f"{source}: {count} files as {kind}")
-    return pl.concat(accepted), pl.concat(rejected)

@@ -22,7 +22,7 @@ from smotext_assets.graph import (
 from smotext_assets.stages.corpus import LabelledTextsConfig
 from smotext_assets.stages.embeddings import encode
 from smotext_assets.stages.source import read_source
-from smotext_assets.store import JSON, frame_sha256, without_forgotten
+from smotext_assets.store import JSON, days_forgotten, frame_sha256, without_forgotten
 from smotext_core.schemas import (
     RAW_CORPUS,
     REJECTED_CORPUS,
@@ -66,8 +66,9 @@ def unlabelled_texts(
     texts, rejected = unlabelled_passages(
         raw, labelled_texts.read()["text"], max_words=cut.max_words
     )
-    texts, forgotten = without_forgotten(tables, texts)
-    rejected = pl.concat([refused, *without_forgotten(tables, rejected), forgotten])
+    days = days_forgotten(tables)
+    texts, forgotten = without_forgotten(days, texts)
+    rejected = pl.concat([refused, *without_forgotten(days, rejected), forgotten])
     tables.write("rejected_rows", rejected, {"stage": "unlabelled_texts"})
     encoder, tally = generator.encoder_fingerprint, Counter[str]()
     inputs: dict[str, JSON] = {"texts": frame_sha256(texts), "encoder": encoder}

@@ -10,6 +10,7 @@ from smotext_assets.store.processes import fail_dead_runs, hold
 from smotext_assets.store.quarantine import QUARANTINED
 from smotext_assets.store.receipts import (
     FORGOTTEN,
+    days_forgotten,
     document_of,
     notice,
     receipts,
@@ -27,6 +28,7 @@ __all__ = [
     "Manifest",
     "MissingPartition",
     "Store",
+    "days_forgotten",
     "document_of",
     "fail_dead_runs",
     "file_lock",

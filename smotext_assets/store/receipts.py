@@ -4,6 +4,7 @@ A receipt holds ids, counts and labels' slugs; no text, and no hash of one.
 """
 
 import re
+from collections.abc import Mapping
 
 import polars as pl
 
@@ -34,11 +35,17 @@ def document_of(text_id: str) -> str:
     return re.sub(r"#\d+\Z", "", text_id)
 
 
-def without_forgotten(store: Store, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of a RAW_CORPUS or REJECTED_CORPUS frame whose document has no receipt, and for each
-    other one a REJECTED_CORPUS row that holds its id alone."""
+def days_forgotten(store: Store) -> dict[str, str]:
+    """The day on which each document that has a receipt was forgotten."""
     told = receipts(store).explode("document_ids")
-    days = dict(zip(told["document_ids"], told["forgotten_at"].str.head(10), strict=True))
+    return dict(zip(told["document_ids"], told["forgotten_at"].str.head(10), strict=True))
+
+
+def without_forgotten(
+    days: Mapping[str, str], frame: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of a RAW_CORPUS or REJECTED_CORPUS frame whose document was not forgotten, and for
+    each other one a REJECTED_CORPUS row that holds its id alone."""
     gone = [id_ for id_ in frame["document_id"] if id_ in days]
     refused = [(None, id_, None, None, f"forgotten {days[id_]}") for id_ in gone]
     return (

@@ -6,27 +6,34 @@ kept as it came, but for control characters, which are removed.
 
 from __future__ import annotations
 
-import io
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 
 from smotext_core.schemas import RAW_CORPUS, REJECTED_CORPUS
 from smotext_core.texts.cells import clean, labels_of
-from smotext_core.texts.files import local_file, open_rows
+from smotext_core.texts.files import copied, local_file, open_rows
 from smotext_core.texts.headers import find_column
+from smotext_core.texts.held import Known
 from smotext_core.texts.records import Record, Rows, longest_row
 
 _CLINIC_NOTES = Path(__file__).parent / "clinic_notes" / "notes.jsonl"
 _PEEKED = 200  # rows by whose values columns are proposed
-_FRAME_ROWS = 50_000
+_BLOCK_ROWS, _BLOCK_CHARACTERS = 50_000, 2**25  # that are held at a time
 
 
-def read_corpus(
+def read_corpus(source: str | Path, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`source` as one RAW_CORPUS frame and one REJECTED_CORPUS frame; see `corpus_frames`."""
+    accepted, rejected = zip(*corpus_frames(source, **options), strict=True)
+    return pl.concat(accepted), pl.concat(rejected)
+
+
+def corpus_frames(
     source: str | Path,
     *,
     text: str = "text",
@@ -38,10 +45,13 @@ def read_corpus(
     explode: str | None = None,
     max_characters: int = 1_000_000,
     constants: Mapping[str, str | None] = {},
-    open_bytes: Callable[[str], bytes] | None = None,
+    open_bytes: Callable[[str], IO[bytes]] | None = None,
     tell: Callable[[str], None] = lambda line: None,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Read `source` into a RAW_CORPUS frame and a REJECTED_CORPUS frame.
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Read `source` into RAW_CORPUS frames, each with the REJECTED_CORPUS frame of its rows.
+
+    A block of rows at a time is held, and 16 bytes of each id. There is at least one; what is
+    raised may come after some.
 
     Args:
         source: a file or address of CSV (with commas, semicolons, tabs or bars), JSON lines, a JSON
@@ -61,7 +71,7 @@ def read_corpus(
         max_characters: a longer text is refused, and cut to this length in the rejected frame.
         constants: columns of one value that the file itself does not have, such as those that the
             folders of a partitioned data set name.
-        open_bytes: reads an address with "://", such as s3://bucket/key, into bytes.
+        open_bytes: opens an address with "://", such as s3://bucket/key, as a stream of bytes.
         tell: is called with one line on what the file was read as.
 
     Raises:
@@ -103,14 +113,40 @@ def read_corpus(
     found = ", ".join(f"{option} in {column!r}" for option, column in of.items())
     tell(f"{name}: {rows.read_as}; {found}")
 
-    accepted, rejected = _Frames(RAW_CORPUS), _Frames(REJECTED_CORPUS)
+    good: list[tuple[int, str, str, str | None, list[str]]] = []
+    bad: list[tuple[int, str, str | None, str | None, str]] = []
     reasons: Counter[str] = Counter()
-    ids: set[str] = set()
+    known = Known()
+    held = n_accepted = 0
     row = -1
+
+    def block() -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What is held, as frames; of an id that came before the row is refused."""
+        nonlocal good, bad, held, n_accepted
+        if document_id is not None:
+            before = known.add([id_ for _, id_, *_ in good]).tolist()
+            bad += [
+                (row, id_, text, shown, f"duplicate document id: {id_!r}")
+                for (row, id_, text, shown, _), again in zip(good, before, strict=True)
+                if again
+            ]
+            good = [item for item, again in zip(good, before, strict=True) if not again]
+            bad.sort(key=itemgetter(0))
+        accepted = [(id_, text, label) for _, id_, text, _, labels in good for label in labels]
+        n_accepted += len(accepted)
+        reasons.update(_kind(reason) for *_, reason in bad)
+        frames = (
+            pl.DataFrame(accepted, schema=RAW_CORPUS, orient="row"),
+            pl.DataFrame(bad, schema=REJECTED_CORPUS, orient="row"),
+        )
+        good, bad, held = [], [], 0
+        return frames
+
     for row, record in enumerate(chain(first, rows.records)):
+        if len(good) + len(bad) == _BLOCK_ROWS or held > _BLOCK_CHARACTERS:
+            yield block()
         if isinstance(record, tuple):
-            rejected.append((row, str(row), record[0][:max_characters], None, record[1]))
-            reasons[_kind(record[1])] += 1
+            bad.append((row, str(row), record[0][:max_characters], None, record[1]))
             continue
         text_, text_fault = clean(record.get(of["text"]), "text")
         labels, shown, label_fault = (
@@ -122,31 +158,26 @@ def read_corpus(
         if document_id is not None:
             given, id_fault = clean(record.get(of["id"]), "document id")
             id_ = given or id_
-            if id_ in ids:
-                id_fault = id_fault or f"duplicate document id: {id_!r}"
         if newsgroups and text_ is not None and text_fault is None:
             text_ = strip_newsgroup(text_)
             text_fault = None if text_.strip() else "blank text"
         if text_ is not None and len(text_) > max_characters:
-            held = len(text_) <= longest_row(max_characters)
-            told = f"{len(text_)} characters, " if held else ""
+            whole = len(text_) <= longest_row(max_characters)
+            told = f"{len(text_)} characters, " if whole else ""
             text_fault = f"text too long: {told}more than {max_characters}"
             text_ = text_[:max_characters]
+        held += len(text_ or "")
         fault = text_fault or label_fault or id_fault
-        if fault is not None:
-            rejected.append((row, id_, text_, shown, fault))
-            reasons[_kind(fault)] += 1
-            continue
-        for label_ in labels:
-            accepted.append((id_, text_, label_))
-        if document_id is not None:
-            ids.add(id_)
-
-    if not accepted:
+        if fault is not None or text_ is None:
+            bad.append((row, id_, text_, shown, fault or "null text"))
+        else:
+            good.append((row, id_, text_, shown, labels))
+    last = block()
+    if not n_accepted:
         counts = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
         told = "".join(f", {count} {reason}" for reason, count in counts)
         raise ValueError(f"no row of {name} can be used: {row + 1} rows{told}")
-    return accepted.frame(), rejected.frame()
+    yield last
 
 
 def _with_constants(rows: Rows, constants: Mapping[str, str | None]) -> Rows:
@@ -155,31 +186,6 @@ def _with_constants(rows: Rows, constants: Mapping[str, str | None]) -> Rows:
         record if isinstance(record, tuple) else {**constants, **record} for record in rows.records
     )
     return Rows(rows.read_as, columns, records)
-
-
-class _Frames:
-    """Rows that become a frame little by little: as tuples they would take several times more."""
-
-    def __init__(self, schema: pl.Schema) -> None:
-        self.schema = schema
-        self.parts: list[pl.DataFrame] = []
-        self.rows: list[tuple[Any, ...]] = []
-
-    def append(self, row: tuple[Any, ...]) -> None:
-        self.rows.append(row)
-        if len(self.rows) == _FRAME_ROWS:
-            self._pack()
-
-    def _pack(self) -> None:
-        self.parts.append(pl.DataFrame(self.rows, schema=self.schema, orient="row"))
-        self.rows = []
-
-    def __bool__(self) -> bool:
-        return bool(self.parts or self.rows)
-
-    def frame(self) -> pl.DataFrame:
-        self._pack()
-        return pl.concat(self.parts)
 
 
 def strip_newsgroup(text: str) -> str:
@@ -199,7 +205,7 @@ def _kind(reason: str) -> str:
     return reason.partition(":")[0]
 
 
-def _load(source: str, open_bytes: Callable[[str], bytes] | None, **options: Any) -> Rows:
+def _load(source: str, open_bytes: Callable[[str], IO[bytes]] | None, **options: Any) -> Rows:
     """The columns and the rows of `source`; `options` are those of `open_rows`."""
     if source == "clinic_notes":
         return open_rows(source, local_file(str(_CLINIC_NOTES)), **options)
@@ -210,9 +216,9 @@ def _load(source: str, open_bytes: Callable[[str], bytes] | None, **options: Any
     if "://" not in source:
         return open_rows(source, local_file(source), **options)
     if open_bytes is None:
-        raise ValueError(f"reading {source} needs open_bytes, a function from it to its bytes")
-    data = open_bytes(source)
-    return open_rows(source, lambda: io.BytesIO(data), **options)
+        raise ValueError(f"reading {source} needs open_bytes, which opens it as a stream")
+    with open_bytes(source) as stream:
+        return open_rows(source, copied(stream), **options)
 
 
 def _fetch_newsgroups(subset: str) -> Rows:

@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import re
 import tempfile
 import zipfile
@@ -274,3 +275,14 @@ def local_file(source: str) -> Callable[[], IO[bytes]]:
             "Parquet or a spreadsheet, clinic_notes, 20newsgroups or hf:NAME"
         )
     return lambda: open(source, "rb")
+
+
+def copied(stream: IO[bytes]) -> Callable[[], IO[bytes]]:
+    """What opens a nameless copy on disk of a stream that can be read but once."""
+    copy = _copy(stream)
+
+    def reopen() -> IO[bytes]:
+        copy.seek(0)
+        return open(os.dup(copy.fileno()), "rb")
+
+    return reopen

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 _LEAST_CHARACTERS = 200  # fewer do not tell neighbouring languages apart: texts are joined
-_MOST_TEXTS = 200  # evenly spread, of more
+SAMPLED = 200  # evenly spread, of more
 
 
 def languages(texts: Sequence[str]) -> list[tuple[str, float]]:
@@ -19,7 +19,7 @@ def languages(texts: Sequence[str]) -> list[tuple[str, float]]:
 
     found: Counter[str] = Counter()
     joined: list[str] = []
-    step = -(-len(texts) // _MOST_TEXTS) or 1
+    step = -(-len(texts) // SAMPLED) or 1
     for text in texts[::step]:
         joined.append(text)
         if sum(map(len, joined)) >= _LEAST_CHARACTERS:

@@ -1,57 +1,49 @@
-"""A raw corpus as clean, distinct passages with a slug and a split."""
+"""A raw corpus as clean, distinct passages with a slug and a split.
+
+Its frames come several times and its texts are not kept: of each a few numbers are held, and what
+is made of them waits on disk.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
-import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from smotext_core.schemas import LABELLED_TEXTS, RAW_CORPUS, REJECTED_CORPUS, conform
-from smotext_core.texts.splitting import content, is_prose, passages, plain_texts
+from smotext_core.schemas import LABELLED_TEXTS, REJECTED_CORPUS, SPLITS
+from smotext_core.texts.documents import DUPLICATE, KINDS, NO_PROSE, Documents
+from smotext_core.texts.held import Spool
+from smotext_core.texts.slugs import label_slugs
+from smotext_core.texts.splitting import passages, plain_texts
 
-_LEAST_WORDS = 4  # of a passage in a longer document; a text that short by itself is kept
-_LONGEST_SLUG = 60
 _NUMBERED = re.compile(r"#\d+\Z")
 _NOT_PROSE = "not prose: letters are fewer than half of its characters"
+_FRAME_ROWS = 50_000
+_SORTED_ROWS = 2**17  # passages that are sorted at a time, about
+_SAMPLE = 2**15  # by whose ids passages are parted before they are sorted
 
 
-def label_slugs(labels: Iterable[str]) -> dict[str, str]:
-    """The slug of each label, another one for each.
-
-    A slug is 1 to 60 of the characters [A-Za-z0-9_-], so it is safe as a partition key and
-    a folder. Of labels whose slugs differ in no more than case one keeps it: the one that is its
-    own slug, else the first in the order of the alphabet. The others' end in a hash of the label
-    ("C", "C#" and "C++"; "1" and "-1"), so that no class is lost for its name.
-    """
-    by_slug: dict[str, list[str]] = defaultdict(list)
-    for label in dict.fromkeys(labels):
-        by_slug[_slug(label).lower()].append(label)
-    slugs: dict[str, str] = {}
-    for alike in by_slug.values():
-        first, *others = sorted(alike, key=lambda label: (_slug(label) != label, label))
-        slugs |= {first: _slug(first), **{label: _hashed(_slug(label), label) for label in others}}
-    taken = Counter(slug.lower() for slug in slugs.values())
-    for label, slug in slugs.items():  # a label may be called as another's slug with its hash
-        if taken[slug.lower()] > 1 and slug != label:
-            slugs[label] = _hashed("label", label, digits=32)
-    return slugs
+def label_texts(raw: pl.DataFrame, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`label_frames` of one RAW_CORPUS frame: a LABELLED_TEXTS and a REJECTED_CORPUS frame."""
+    labelled, rejected = label_frames(lambda: raw.iter_slices(_FRAME_ROWS), **options)
+    return pl.concat(labelled), pl.concat(rejected)
 
 
-def label_texts(
-    raw: pl.DataFrame,
+def label_frames(
+    frames: Callable[[], Iterable[pl.DataFrame]],
     *,
     seed: int,
     test_fraction: float = 0.15,
     holdout_fraction: float = 0.15,
     max_words: int = 45,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Clean, de-duplicate and split a RAW_CORPUS frame.
+) -> tuple[Iterator[pl.DataFrame], Iterator[pl.DataFrame]]:
+    """Clean, de-duplicate and split a corpus of RAW_CORPUS frames.
 
     Long texts become passages. Texts that differ in no more than case and punctuation are one: the
     label with fewer rows keeps it. Each label's documents are split by the order of a seeded hash
@@ -62,12 +54,18 @@ def label_texts(
     each label, with an id of its own, and are in one split: that of its rarest label, and the
     others' documents fill up what that leaves.
 
+    Held are a frame, numbers and the id of each row, and of texts those that another one of their
+    label resembles in all but case and punctuation.
+
+    Args:
+        frames: gives the same frames, to be read one below the other, each time it is called.
+
     Returns:
-        A LABELLED_TEXTS frame sorted by label and text_id, and a REJECTED_CORPUS frame of refused
-        documents and passages, whose `row` counts in `raw`.
+        LABELLED_TEXTS frames sorted by label and text_id, and REJECTED_CORPUS frames of refused
+        documents and passages, whose `row` counts through all `frames`; at least one of each.
 
     Raises:
-        ValueError: fewer than two labels are left, nulls in `raw`, rows of one id that differ in
+        ValueError: fewer than two labels are left, nulls in a frame, rows of one id that differ in
             more than their label, or fractions that leave nothing to train on.
     """
     if min(test_fraction, holdout_fraction) < 0 or test_fraction + holdout_fraction >= 1:
@@ -75,162 +73,108 @@ def label_texts(
             "test_fraction and holdout_fraction must be at least 0 and sum to less than 1, not "
             f"{test_fraction} and {holdout_fraction}"
         )
-    raw = conform(raw, RAW_CORPUS)
-    own_rows = _of_several_labels(raw)
-
-    counts = Counter(raw["label"])
-    slugs = label_slugs(counts)
-    plain = plain_texts(raw["text"], max_words=max_words)
-    known = zip(raw["text"], plain["content"], strict=True)
-    documents = (
-        raw.with_columns(plain)
-        .with_columns(
-            row=pl.int_range(raw.height),
-            count=pl.col("label").replace_strict(counts, return_dtype=pl.Int64),
-            hash=pl.Series(
-                [_sha256(content(t) if c is None else c) for t, c in known], dtype=pl.String
-            ),
-        )
-        .sort("count", "label", "hash", "text", "document_id", "row")
-        .select("label", "hash", "text", "document_id", "row", "passage", "prose")
-    )
-    labelled: list[tuple[str, str, int, str, str, str]] = []
-    rejected: list[tuple[int, str, str, str, str]] = []
-    seen: dict[str, str] = {}  # hash of a content: the id that keeps it
-    hashes: dict[str, dict[str, str]] = defaultdict(dict)  # label: document: hash of its content
-    for label, document_hash, text, document_id, row, passage, prose in documents.iter_rows():
-        own = own_rows.get(document_id, [(row, label)])
-        if document_id in own_rows:
-            own_rows[document_id] = []  # all are made with the first, which is of the rarest label
-        if not own:
-            continue
-        fault = f"duplicate of {seen[document_hash]}" if document_hash in seen else None
-        parts = [passage] if passage is not None else []
-        if fault is None and passage is None:
-            parts = passages(text, max_words=max_words)
-        if fault is None and not parts:
-            fault = _NOT_PROSE
-        if fault is not None:
-            rejected += [(n, document_id, text, name, fault) for n, name in own]
-            continue
-        for i, part in enumerate(parts):
-            # an id that itself ends in #number always gets one, so no two text_ids are the same
-            alone = len(parts) == len(own) == 1 and not (
-                "#" in document_id and _NUMBERED.search(document_id)
-            )
-            text_ids = (
-                [document_id]
-                if alone
-                else [f"{document_id}#{at * len(parts) + i}" for at in range(len(own))]
-            )
-            # one passage has all the words that count
-            part_hash = document_hash if len(parts) == 1 else _sha256(content(part))
-            if not (is_prose(part) if prose is None else prose):
-                fault = _NOT_PROSE
-            elif len(parts) > 1 and part.count(" ") + 1 < _LEAST_WORDS:
-                fault = f"fewer than {_LEAST_WORDS} words"
-            elif part_hash in seen:
-                fault = f"duplicate of {seen[part_hash]}"
-            else:
-                seen[part_hash] = text_ids[0]
-                own_hash = _sha256(part)
-                for text_id, (_, name) in zip(text_ids, own, strict=True):
-                    hashes[name][document_id] = document_hash
-                    labelled.append((text_id, document_id, i, part, own_hash, name))
-                continue
-            rejected += [(n, document_id, part, name, fault) for n, name in own]
-        if document_id in hashes.get(label, {}):
-            seen.setdefault(document_hash, document_id)
-
-    if len(hashes) < 2:
-        reasons = Counter(re.split(":| of | has ", reason)[0] for *_, reason in rejected)
-        raise ValueError(
-            f"SMOTE needs at least two labels; {raw.height} texts leave {sorted(hashes)}; "
-            f"refused: {dict(sorted(reasons.items()))}"
-        )
-    splits: dict[str, str] = {}
-    for label in sorted(hashes, key=lambda label: (counts[label], label)):
-        keys = sorted((_sha256(f"{seed}:{key}"), name) for name, key in hashes[label].items())
-        ordered = [name for _, name in keys]
-        splits |= _split(
-            ordered, splits, test_fraction=test_fraction, holdout_fraction=holdout_fraction
-        )
-    names = ("text_id", "document_id", "passage", "text", "content_hash", "label")
-    columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*labelled, strict=True), strict=True))
-    columns["slug"] = [slugs[label] for label in columns["label"]]
-    columns["split"] = [splits[document_id] for document_id in columns["document_id"]]
-    return (
-        pl.DataFrame(columns, schema=LABELLED_TEXTS).sort("label", "text_id"),
-        pl.DataFrame(rejected, schema=REJECTED_CORPUS, orient="row").sort(
-            "row", maintain_order=True
-        ),
-    )
+    documents = Documents(frames(), seed=seed, max_words=max_words)
+    documents.refuse_duplicates(frames)
+    splits = documents.splits(test_fraction=test_fraction, holdout_fraction=holdout_fraction)
+    bounds = _bounds(documents)
+    labelled, rejected = Spool(), Spool()
+    start = 0
+    for frame in frames():
+        good, bad = _cut(frame, start, documents, splits, max_words=max_words)
+        by_part = defaultdict(list)
+        for item in good:
+            by_part[bisect_right(bounds, (item[-1], item[0]))].append(item)
+        for part, items in by_part.items():
+            labelled.append(pl.DataFrame(items, schema=_CUT, orient="row"), part)
+        rejected.append(pl.DataFrame(bad, schema=REJECTED_CORPUS, orient="row"))
+        start += frame.height
+    slugs = label_slugs(documents.labels)
+    parts = range(len(bounds) + 1)
+    return (_in_order(labelled, part, slugs) for part in parts), rejected.frames()
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _slug(label: str) -> str:
-    marks_apart = unicodedata.normalize("NFKD", label)
-    folded = "".join(c for c in marks_apart if not unicodedata.category(c).startswith("M"))
-    slug = re.sub(r"[^A-Za-z0-9_]+", "-", folded).strip("-")
-    letters_lost = any(c.isalnum() and not c.isascii() for c in folded)
-    if slug and not letters_lost and len(slug) <= _LONGEST_SLUG:
-        return slug
-    # what is left of "東京 1" and "大阪 1" is the same
-    return _hashed(slug, label)
-
-
-def _hashed(slug: str, label: str, *, digits: int = 8) -> str:
-    """`slug` with the first digits of the label's hash, no longer than a slug may be."""
-    suffix = "-" + _sha256(label)[:digits]
-    return (slug[: _LONGEST_SLUG - len(suffix)].rstrip("-") or "label") + suffix
-
-
-def _of_several_labels(raw: pl.DataFrame) -> dict[str, list[tuple[int, str]]]:
-    """Of each document with several rows their numbers and labels, in the order of `raw`."""
-    rows = raw.with_row_index().filter(pl.col("document_id").is_duplicated())
-    odd = rows.group_by("document_id").agg(
-        fits=(pl.col("text").n_unique() == 1) & (pl.col("label").n_unique() == pl.len())
-    )
-    if any(raw.null_count().row(0)) or not odd["fits"].all():
-        raise ValueError(
-            "raw has nulls, or rows of one document id that differ in more than their label; "
-            "read_corpus refuses such rows"
-        )
-    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for row, document_id, label in rows.select("index", "document_id", "label").iter_rows():
-        found[document_id].append((row, label))
-    return dict(found)
-
-
-def _split(
-    documents: list[str],
-    given: Mapping[str, str],
-    *,
-    test_fraction: float,
-    holdout_fraction: float,
-) -> dict[str, str]:
-    """Return the split of each document: test from the front, holdout from the back.
-
-    Documents that another label has `given` one keep it, but the last that a label would train on.
-    """
-    n = len(documents)
-    n_test = n_holdout = 0
-    if n >= 3 and test_fraction > 0:
-        n_test = max(1, math.floor(n * test_fraction + 0.5))
-    if n >= 3 and holdout_fraction > 0:
-        n_holdout = max(int(n >= 4), math.floor(n * holdout_fraction + 0.5))
-    found = {name: given[name] for name in documents if name in given}
-    had = Counter(found.values())
-    free = [name for name in documents if name not in found]
-    if not free and not had["train"]:
-        return {documents[0]: "train"}
-    room = len(free) - (not had["train"])
-    n_test = min(max(0, n_test - had["test"]), room)
-    n_holdout = min(max(0, n_holdout - had["holdout"]), room - n_test)
-    return {
-        name: "test" if i < n_test else "holdout" if i >= len(free) - n_holdout else "train"
-        for i, name in enumerate(free)
+_CUT = pl.Schema(
+    {
+        name: LABELLED_TEXTS[name]
+        for name in ("text_id", "document_id", "passage", "text", "split", "label")
     }
+)
+
+
+def _bounds(documents: Documents) -> list[tuple[str, str]]:
+    """Labels and ids between which about as many passages lie as are sorted at a time."""
+    places = len(documents.fault)
+    n_parts = -(-places // _SORTED_ROWS)
+    if n_parts == 1:
+        return []
+    rows = documents.row_of(np.arange(0, places, max(1, places // _SAMPLE)))
+    labels, ids = documents.label[rows], documents.ids.gather(rows)
+    sample = sorted((documents.labels[label], id_) for label, id_ in zip(labels, ids, strict=True))
+    return [sample[len(sample) * part // n_parts] for part in range(1, n_parts)]
+
+
+def _cut(
+    frame: pl.DataFrame, start: int, documents: Documents, splits: np.ndarray, *, max_words: int
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """The rows of _CUT, and those refused, of a frame whose first row is the `start`-th."""
+    good: list[tuple[Any, ...]] = []
+    bad: list[tuple[Any, ...]] = []
+    rows = np.arange(start, start + frame.height)
+    leads = documents.lead(rows)
+    columns = zip(
+        rows.tolist(),
+        *(frame[name] for name in ("document_id", "text", "label")),
+        plain_texts(frame["text"], max_words=max_words)["passage"],
+        leads.tolist(),
+        documents.first(leads).tolist(),
+        documents.n_parts[leads].tolist(),
+        documents.number[rows].tolist(),
+        splits[leads].tolist(),
+        strict=True,
+    )
+    for row, document_id, text, label, passage, lead, first, n_parts, number, split in columns:
+        if documents.fault[lead] == DUPLICATE or n_parts == 0:
+            bad.append((row, document_id, text, label, _reason(documents, lead)))
+            continue
+        is_alone = _is_alone(documents, row, document_id)
+        parts = passages(text, max_words=max_words) if passage is None else [passage]
+        for i, part in enumerate(parts):
+            if documents.fault[first + i]:
+                bad.append((row, document_id, part, label, _reason(documents, first + i)))
+                continue
+            text_id = document_id if is_alone else f"{document_id}#{number * n_parts + i}"
+            good.append((text_id, document_id, i, part, SPLITS[split], label))
+    return good, bad
+
+
+def _is_alone(documents: Documents, row: int, document_id: str) -> bool:
+    """Whether what is kept of a row has the document's id: nothing else has it.
+
+    An id that itself ends in #number always gets one, so no two text_ids are the same.
+    """
+    if documents.n_parts[row] != 1 or documents.others[row]:
+        return False
+    return not ("#" in document_id and _NUMBERED.search(document_id))
+
+
+def _reason(documents: Documents, place: int) -> str:
+    fault = documents.fault[place]
+    if fault != DUPLICATE:
+        return _NOT_PROSE if fault == NO_PROSE else KINDS[fault]
+    twin = documents.twin[place : place + 1]
+    row = int(documents.row_of(twin)[0])
+    document_id = documents.ids[row]
+    if twin[0] >= documents.rows:  # a passage of several
+        document_id += f"#{twin[0] - documents.first(np.array([row]))[0]}"
+    elif documents.n_parts[row] == 1 and not _is_alone(documents, row, document_id):
+        document_id += "#0"
+    return f"duplicate of {document_id}"
+
+
+def _in_order(labelled: Spool, part: int, slugs: dict[str, str]) -> pl.DataFrame:
+    found = pl.concat([_CUT.to_frame(), *labelled.frames(part)]).sort("label", "text_id")
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in found["text"]]
+    return found.with_columns(
+        content_hash=pl.Series(hashes, dtype=pl.String),
+        slug=pl.col("label").replace_strict(slugs, return_dtype=pl.String),
+    ).select(*LABELLED_TEXTS)

@@ -117,7 +117,7 @@ def tables(bucket: str) -> None:
     s3 = boto3.client("s3")
     s3.put_object(Bucket=bucket, Key="corpus/notes.csv", Body=b"text,label\n")
     resource = StoreResource(root=f"s3://{bucket}/store")
-    assert resource.open_bytes(f"s3://{bucket}/corpus/notes.csv") == b"text,label\n"
+    assert resource.open_bytes(f"s3://{bucket}/corpus/notes.csv").read() == b"text,label\n"
     assert list(resource.list_objects(f"s3://{bucket}/corpus/")) == ["notes.csv"]
     store, frame, key = resource.open(), pl.DataFrame({"x": [1]}), {"label": "rare"}
     assert store.manifest("t", key) is None

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from smotext_assets.graph import StoreResource
-from smotext_assets.stages.inbox import read_inbox
+from smotext_assets.stages.inbox import inbox_frames
 from tests.assets.conftest import Home, corpus_rows, write_corpus
 from tests.conftest import S3_BUCKET
 
@@ -82,7 +82,7 @@ def test_run_reads_a_glob_as_one_corpus(home: Home, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rest", ["", "*.csv", "**/*.csv"])
-def test_read_inbox_reads_a_prefix(
+def test_inbox_frames_reads_a_prefix(
     s3_client: "S3Client",
     s3_endpoint: str,
     tmp_path: Path,
@@ -102,7 +102,8 @@ def test_read_inbox_reads_a_prefix(
         s3_client.put_object(Bucket=S3_BUCKET, Key=f"{prefix}/{name}", Body=data.encode())
     store = StoreResource(root="unused", endpoint_url=s3_endpoint, region_name="us-east-1")
 
-    found, refused = read_inbox(f"s3://{S3_BUCKET}/{prefix}/{rest}", store)
+    frames = inbox_frames(f"s3://{S3_BUCKET}/{prefix}/{rest}", store)
+    found, refused = map(pl.concat, zip(*frames, strict=True))
 
     expected = {"a.csv/0": "a", "label=b/c=%20x/p.csv/0": "b", "deeper/d.csv/0": "d"}
     if rest == "":

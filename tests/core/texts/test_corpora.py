@@ -1,4 +1,5 @@
 import gzip
+import io
 import json
 import pickle
 import sys
@@ -216,7 +217,9 @@ def test_read_corpus_refuses_unknown_sources(tmp_path):
 def test_read_corpus_reads_addresses_through_open_bytes():
     stored = {"s3://bucket/c.csv": b"text,label\none,a\n"}
 
-    raw, _ = read_corpus("s3://bucket/c.csv", open_bytes=stored.__getitem__)
+    raw, _ = read_corpus(
+        "s3://bucket/c.csv", open_bytes=lambda address: io.BytesIO(stored[address])
+    )
 
     assert raw.rows() == [("0", "one", "a")]
     with pytest.raises(ValueError, match="needs open_bytes"):
