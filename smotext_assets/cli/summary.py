@@ -154,8 +154,8 @@ def _rows_by_run(store: Store, table: str) -> dict[str, list[int]]:
 
 def print_runs(store: Store, console: Console, *, generator: GeneratorResource) -> None:
     """The corpus's train texts by label; a line per run: what was frozen, rows wanted, made and
-    refused; then which labels gates hold back, by what was measured, and which were made from an
-    older corpus or by another generator."""
+    not taken, be they refused or good and not needed; then which labels gates hold back, by what
+    was measured, and which were made from an older corpus or by another generator."""
     manifest = store.manifest("labelled_texts")
     if manifest is not None:
         train = store.read("labelled_texts").filter(pl.col("split") == "train")
@@ -168,9 +168,9 @@ def print_runs(store: Store, console: Console, *, generator: GeneratorResource) 
         console.print(Text(line), soft_wrap=True)
         return
     table = Table(title=store.root, title_justify="left")
-    for name in ("run", "labels", "wanted", "made", "refused", "seed", "generator", "corpus"):
+    for name in ("run", "labels", "wanted", "made", "not taken", "seed", "generator", "corpus"):
         table.add_column(name, overflow="fold")
-    made, refused = (_rows_by_run(store, name) for name in ("synthetic_table", "rejected_texts"))
+    made, rest = (_rows_by_run(store, name) for name in ("synthetic_table", "rejected_texts"))
     for partition in runs:
         run = partition["run"]
         frozen = run_config(store, run)
@@ -180,7 +180,7 @@ def print_runs(store: Store, console: Console, *, generator: GeneratorResource) 
             f"{len(made.get(run, []))} of {len(frozen['wanted'])}",
             sum(frozen["wanted"].values()),
             sum(made.get(run, [])),
-            sum(refused.get(run, [])),
+            sum(rest.get(run, [])),
             frozen["seed"],
             f"{frozen['generator']} {frozen['generator_fingerprint'][:8]}",
             "current" if current else "older",
