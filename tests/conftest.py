@@ -18,11 +18,14 @@ from tests.leftovers import MARK, Leftovers
 def pytest_configure() -> None:
     """What every process that is started from here inherits.
 
-    A suite begun where SIGTERM is ignored hands that on: those that Dagster ends by it, `tail -F`
-    of the compute logs, would then run for good.
+    A suite begun where SIGTERM or SIGINT is ignored, as in the background of a script, hands that
+    on: Dagster lets SIGTERM do what SIGINT does, and those that it ends by it, `tail -F` of the
+    compute logs, would then run for good.
     """
     if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "PYTEST_XDIST_WORKER" in os.environ:
         # A worker a core: threads that wait for each other there would take most of its time.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
