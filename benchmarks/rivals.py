@@ -244,7 +244,7 @@ def run(given: argparse.Namespace, say: Callable[[str], None]) -> None:
                 say(f"{given.corpus} {setting}: draw {number}, {time.process_time() - began:.0f} s")
             draws.append(pl.read_parquet(file))
         table = told(test, draws, cell)
-        with pl.Config(tbl_rows=60, tbl_cols=10, float_precision=3):
+        with pl.Config(tbl_rows=60, tbl_cols=10, tbl_width_chars=160, float_precision=3):
             say(str(table))
         if not given.quick:
             line = {
