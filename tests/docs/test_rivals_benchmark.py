@@ -163,7 +163,7 @@ def test_quick_run_of_the_corpus(
     said: list[str] = []
     monkeypatch.setattr(rivals, "RESULTS", tmp_path / "results.jsonl")
     rivals.main([
-        "--quick", "--setting", "50:1", "--dtype", "bfloat16", "--out", str(tmp_path)
+        "--quick", "--setting", "5 a label", "--dtype", "bfloat16", "--out", str(tmp_path)
     ], said.append)  # fmt: skip
     assert len(list(tmp_path.glob("*.parquet"))) == 1
     assert "fine_tuned" in said[-1]
