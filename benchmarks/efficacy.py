@@ -176,12 +176,7 @@ def draw(
     """
     labels = sorted(cell.real)
     pool = rows.filter(pl.col("split") == "train")
-    parts = []
-    for label in labels:
-        own = pool.filter(pl.col("label") == label)
-        wanted = -(-cell.real[label] * 5 // 4)  # 80 % of them are trained on
-        parts.append(own.sample(min(wanted, own.height), seed=number, shuffle=True))
-    train = pl.concat(parts).sort("label", "text_id")
+    train = drawn_rows(cell, pool, number)
     parents = train.filter(subsample(train, labels, seed=number, number=0))
     made = {label: n for label, n in cell.made.items() if n}
     synthetic = rows_of(parents, made, generator, number=number, n_candidates=N_CANDIDATES)
@@ -211,6 +206,25 @@ def draw(
             for seed, one in enumerate(several)
         ]
     ).with_columns(synthetic=pl.lit(synthetic.height))
+
+
+def drawn_rows(cell: Cell, pool: pl.DataFrame, number: int) -> pl.DataFrame:
+    """The real rows of one draw, of the train split `pool`."""
+    parts = []
+    for label in sorted(cell.real):
+        own = pool.filter(pl.col("label") == label)
+        wanted = -(-cell.real[label] * 5 // 4)  # 80 % of them are trained on
+        parts.append(own.sample(min(wanted, own.height), seed=number, shuffle=True))
+    return pl.concat(parts).sort("label", "text_id")
+
+
+def fixed_test_rows(cell: Cell, rows: pl.DataFrame, *, quick: bool) -> pl.DataFrame:
+    """The test rows of a cell, of all its draws."""
+    tests = rows.filter(pl.col("split") == "test", pl.col("label").is_in(sorted(cell.real)))
+    return pl.concat(
+        part.sample(min(20 if quick else N_TEST, part.height), seed=0)
+        for _, part in tests.group_by("label", maintain_order=True)
+    )
 
 
 def rows_of(
@@ -267,11 +281,7 @@ def run(
         if settings and cell.setting not in settings:
             continue
         labels = sorted(cell.real)
-        tests = rows.filter(pl.col("split") == "test", pl.col("label").is_in(labels))
-        test = pl.concat(
-            part.sample(min(20 if quick else N_TEST, part.height), seed=0)
-            for _, part in tests.group_by("label", maintain_order=True)
-        )
+        test = fixed_test_rows(cell, rows, quick=quick)
         test_vectors = generator.encode(test["text"].to_list())
         inputs = [*cell[:-1], generator.fingerprint, dtype, N_CANDIDATES, N_TEST, MAX_WORDS, quick]
         inputs += [PROTOCOL, N_NEAREST, RELEVANCE]

@@ -13,6 +13,7 @@ from smotext_core.efficacy.evaluation import (
     evaluate,
     predict,
 )
+from smotext_core.efficacy.word_edits import edit_texts
 
 __all__ = [
     "ARMS",
@@ -23,6 +24,7 @@ __all__ = [
     "WITH_ROWS",
     "best_with_rows",
     "compare",
+    "edit_texts",
     "evaluate",
     "predict",
     "subsample",
