@@ -153,6 +153,7 @@ def test_fine_tuning_learns_its_own_rows(
     assert (model.predict(embedder, texts) == codes).mean() > 0.8
 
 
+@pytest.mark.soak  # a minute and more, with the data
 def test_quick_run_of_the_corpus(
     rivals: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
