@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import polars as pl
 from pydantic import Field
 
@@ -180,15 +181,22 @@ def splits_share_no_document(labelled_texts: Table) -> dg.AssetCheckResult:
 
 
 def _in_several_splits(labelled_texts: Table, column: str) -> int:
-    """How many values of `column` are in more than one split; of each a hash is held, not it."""
-    pairs = [
-        frame.select(pl.col(column).hash().alias("of"), pl.col("split").cast(pl.Enum(SPLITS)))
-        for frame in labelled_texts.store.read_frames(
-            labelled_texts.name, columns=[column, "split"]
-        )
-    ]
-    distinct = pl.concat(pairs).unique()
-    return distinct.height - distinct["of"].n_unique()
+    """Splits beyond the first, in all, that a value of `column` is in; 8 bytes are held of a row.
+
+    62 bits are a hash of the value, 2 its split: distinct numbers less distinct hashes.
+    """
+    numbers = np.concatenate(
+        [
+            (frame[column].hash().to_numpy() & ~np.uint64(3))
+            + frame["split"].cast(pl.Enum(SPLITS)).to_physical().to_numpy().astype(np.uint64)
+            for frame in labelled_texts.store.read_frames(
+                labelled_texts.name, columns=[column, "split"]
+            )
+        ]
+    )
+    numbers.sort()
+    n_pairs = np.count_nonzero(np.diff(numbers))
+    return int(n_pairs - np.count_nonzero(np.diff(numbers >> np.uint64(2))))
 
 
 def _reasons(tables: Store, stage: str) -> str:
