@@ -73,7 +73,7 @@ def decode(folder: Path, *, n_labels: int, workers: int, seconds: float) -> dict
     home = SleepingHome(folder / "home")
 
     def go(names: list[str], ops: dict[str, Any] | None = None, **options: Any) -> bool:
-        loggers = {"console": {"config": {"log_level": "CRITICAL"}}}
+        loggers = {"console": {"config": {"log_level": "ERROR"}}}
         config = {"ops": ops or {}, "loggers": loggers}
         return home.materialize(source, names, run_config=config, **options).success
 
