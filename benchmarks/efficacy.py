@@ -185,19 +185,8 @@ def draw(
         generator, pool.filter(free)["text"].to_list(), pool_vectors[free.to_numpy()]
     )
     found = rows_of(parents, made, nearest, number=number, n_candidates=N_NEAREST, filters=None)
-    predicted = predict(
-        train,
-        generator.encode(train["text"].to_list()),
-        test,
-        test_vectors,
-        synthetic,
-        generator.encode(synthetic["text"].to_list()),
-        labels=labels,
-        run=cell.setting,
-        n_seeds=1,
-        seed=number,
-        encode=generator.encode,
-        others={"nearest_unlabelled": (found, generator.encode(found["text"].to_list()))},
+    predicted = predictions(
+        cell, train, test, test_vectors, synthetic, {"nearest_unlabelled": found}, generator, number
     )
     return pl.DataFrame(
         [
@@ -224,6 +213,35 @@ def fixed_test_rows(cell: Cell, rows: pl.DataFrame, *, quick: bool) -> pl.DataFr
     return pl.concat(
         part.sample(min(20 if quick else N_TEST, part.height), seed=0)
         for _, part in tests.group_by("label", maintain_order=True)
+    )
+
+
+def predictions(
+    cell: Cell,
+    train: pl.DataFrame,
+    test: pl.DataFrame,
+    test_vectors: Any,
+    synthetic: pl.DataFrame,
+    others: dict[str, pl.DataFrame],
+    generator: Generator,
+    number: int,
+) -> dict[tuple[str, str], list[Any]]:
+    """What every arm of one draw says of the test rows; `others` are rows beside the synthetic."""
+    return predict(
+        train,
+        generator.encode(train["text"].to_list()),
+        test,
+        test_vectors,
+        synthetic,
+        generator.encode(synthetic["text"].to_list()),
+        labels=sorted(cell.real),
+        run=cell.setting,
+        n_seeds=1,
+        seed=number,
+        encode=generator.encode,
+        others={
+            name: (one, generator.encode(one["text"].to_list())) for name, one in others.items()
+        },
     )
 
 

@@ -37,6 +37,7 @@ from efficacy import (
     cells,
     drawn_rows,
     fixed_test_rows,
+    predictions,
     read,
     rows_of,
 )
@@ -50,7 +51,7 @@ from rivals_arms import (
     paraphrases,
 )
 
-from smotext_core.efficacy import PROTOCOL, compare, edit_texts, predict, subsample
+from smotext_core.efficacy import PROTOCOL, compare, edit_texts, subsample
 from smotext_core.filters import RELEVANCE
 from smotext_core.xrag import (
     Embedder,
@@ -144,20 +145,7 @@ def draw(
             parents, made, nearest, number=number, n_candidates=N_NEAREST, filters=None
         ),
     }
-    said = predict(
-        train,
-        generator.encode(train["text"].to_list()),
-        test,
-        test_vectors,
-        synthetic,
-        generator.encode(synthetic["text"].to_list()),
-        labels=labels,
-        run=cell.setting,
-        n_seeds=1,
-        seed=number,
-        encode=generator.encode,
-        others={n: (one, generator.encode(one["text"].to_list())) for n, one in others.items()},
-    )
+    said = predictions(cell, train, test, test_vectors, synthetic, others, generator, number)
     edits = []
     for label, n in sorted(wanted.items()):
         own = parents.filter(pl.col("label") == label)["text"].to_list()
