@@ -120,7 +120,7 @@ def synthetic_texts(
         labelled_texts.read(), embeddings, encoder=generator.encoder_fingerprint
     )
     train, texts_of = corpus.filter(pl.col("split") == "train"), ByLabel(corpus)
-    known = KnownTexts(corpus["text"].to_list())
+    known = cache(lambda: KnownTexts(corpus["text"].to_list()))  # not where all is made
     classifier = fit_label_classifier(
         train["embedding"].to_numpy(), train["label"].to_list(), seed=0
     )
@@ -186,7 +186,7 @@ def synthetic_texts(
                     parent_embeddings=dict(
                         zip(real["text_id"], real["embedding"].to_numpy(), strict=True)
                     ),
-                    real_texts=known,
+                    real_texts=known(),
                     real_embeddings=corpus["embedding"].to_numpy(),
                     classifier=classifier,
                     n_wanted=wanted,
