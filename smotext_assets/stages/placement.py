@@ -28,7 +28,7 @@ class TrainVectors:
 
     def __init__(self, train: pl.DataFrame, embeddings: Table, *, encoder: str) -> None:
         self._train, self._embeddings, self._encoder = ByLabel(train), embeddings, encoder
-        self._sorted = train.sort("slug", maintain_order=True)
+        self._frame = train
 
     @cached_property
     def sha256(self) -> dict[str, JSON]:
@@ -58,7 +58,8 @@ class TrainVectors:
 
     @cached_property
     def _all(self) -> tuple[pl.Series, NDArray[np.float32]]:
-        found, _ = with_vectors(self._sorted, self._embeddings, encoder=self._encoder)
+        texts = self._frame.sort("slug", maintain_order=True)
+        found, _ = with_vectors(texts, self._embeddings, encoder=self._encoder)
         return found["slug"], found["embedding"].to_numpy()
 
 
