@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +28,19 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # absl, which mlcroissant brings, makes a handler of sys.stderr, whose stream it closes where
+    # logging is configured anew, as by Dagster: under pytest that would be pytest's own.
+    with redirect_stderr(sys.__stderr__), suppress(ImportError):
+        import absl.logging  # noqa: F401
     if "PYTEST_XDIST_WORKER" in os.environ:
         # A worker a core: threads that wait for each other there would take most of its time.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)  # the suite runs without pytest-xdist, too
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a fifth of the time tests wait for other processes."""
+    return (os.cpu_count() or 1) + 1
 
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ def label_slugs(labels: Iterable[str]) -> dict[str, str]:
     A slug is 1 to 60 of the characters [A-Za-z0-9_-], so it is safe as a partition key and
     a folder. Of labels whose slugs differ in no more than case one keeps it: the one that is its
     own slug, else the first in the order of the alphabet. The others' end in a hash of the label
-    ("C", "C#" and "C++"; "1" and "-1"), so that no class is lost for its name.
+    ("C", "C#" and "C++"; "1" and "-1"), so that no class is lost for its name. So does one that
+    begins with two underscores: Dagster reads a key `__class__` as the name of a type.
     """
     by_slug: dict[str, list[str]] = defaultdict(list)
     for label in dict.fromkeys(labels):
@@ -38,7 +39,8 @@ def _slug(label: str) -> str:
     folded = "".join(c for c in marks_apart if not unicodedata.category(c).startswith("M"))
     slug = re.sub(r"[^A-Za-z0-9_]+", "-", folded).strip("-")
     letters_lost = any(c.isalnum() and not c.isascii() for c in folded)
-    if slug and not letters_lost and len(slug) <= _LONGEST_SLUG:
+    reserved = slug.startswith("__")
+    if slug and not letters_lost and not reserved and len(slug) <= _LONGEST_SLUG:
         return slug
     # what is left of "東京 1" and "大阪 1" is the same
     return _hashed(slug, label)

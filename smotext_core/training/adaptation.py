@@ -50,7 +50,8 @@ def adapt(
     """Train `generator` further on `texts` and write the generator folder `folder`.
 
     Its encoder stays as it is. With the projector is trained what of the language model lies in the
-    generator's own folder: all of it, its adapter, or nothing. `generator` is not changed.
+    generator's own folder: all of it, its adapter, or nothing. `generator` is not changed. Where it
+    computes in bfloat16, so do the products here.
 
     Args:
         texts: columns text, embedding (of the generator's encoder).
@@ -88,10 +89,17 @@ def adapt(
         lm = load_adapter(base.requires_grad_(False), own_adapter)
         parts["adapter"] = adapter_parameters(lm)
     model = torch.nn.ModuleDict(parts)
+    # Products in what the generator itself computes in; weights and their steps in float32.
+    half = decoder.lm.get_input_embeddings().weight.dtype == torch.bfloat16
+
+    def loss(vectors: Any, ids: list[list[int]]) -> Any:
+        with torch.autocast(decoder.device, torch.bfloat16, enabled=half):
+            return reconstruction_loss(lm, projector, vectors, ids, prompt=prompt)
+
     train(
         model,
         torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01),
-        lambda vectors, ids: reconstruction_loss(lm, projector, vectors, ids, prompt=prompt),
+        loss,
         lambda number: shard_batches(
             data,
             decoder.tokenizer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
@@ -14,6 +15,9 @@ from smotext_assets.store.quarantine import QUARANTINED
 from smotext_core.export import delta_rows
 from tests.assets.conftest import Home, copy_of
 from tests.conftest import S3_BUCKET
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 
 @pytest.fixture
@@ -108,8 +112,13 @@ def test_export_refuses_what_it_does_not_know(
     assert not (tmp_path / "out").exists()
 
 
-def test_export_goes_to_a_bucket(s3_home: Home, corpus: Path) -> None:
-    assert s3_home.main("run", str(corpus), "--run", "r1", "--seed", "7") == 0
+def test_export_goes_from_a_bucket_to_a_bucket(
+    finished: Home, s3_home: Home, s3_client: S3Client
+) -> None:
+    prefix = s3_home.root.removeprefix(f"s3://{S3_BUCKET}/")
+    for path in (p for p in Path(finished.root).rglob("*") if p.is_file()):
+        name = path.relative_to(finished.root).as_posix()
+        s3_client.upload_file(str(path), S3_BUCKET, f"{prefix}/{name}")
     to = f"s3://{S3_BUCKET}/exports-of-a-test"
     assert s3_home.main("export", "r1", "--to", to) == 0
     assert s3_home.main("export", "r1", "--to", to, "--vacuum") == 0

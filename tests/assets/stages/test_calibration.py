@@ -10,18 +10,32 @@ import pytest
 from smotext_core.schemas import CALIBRATION
 from smotext_core.texts.diversity import rouge_l
 from smotext_core.texts.overlap import words
-from tests.assets.conftest import Calls, Home, write_corpus
+from tests.assets.conftest import Calls, Home, copy_of, write_corpus
 from tests.fakes import fake_corpus
 
 AT = {"label": "medicine", "run": "r1"}
 CALIBRATIONS: list[tuple[str, dict[str, str]]] = [("calibration", AT), ("label_calibration", {})]
 
 
-@pytest.fixture
-def larger(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus with held-out texts enough to tell a quantile."""
     texts, labels = fake_corpus({"astronomy": 80, "cooking": 40, "medicine": 20}, seed=5)
-    return write_corpus(tmp_path / "larger.csv", list(zip(texts, labels, strict=True)))
+    path = tmp_path_factory.mktemp("larger") / "larger.csv"
+    return write_corpus(path, list(zip(texts, labels, strict=True)))
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory, larger: Path) -> Home:
+    home = Home(tmp_path_factory.mktemp("made") / "home")
+    assert home.main("run", str(larger), "--run", "r1") == 0
+    return home
+
+
+@pytest.fixture
+def home(made_once: Home, tmp_path: Path) -> Home:
+    """A home with the finished run r1 of the larger corpus, to be changed."""
+    return copy_of(made_once, tmp_path)
 
 
 def choose_again(home: Home, corpus: Path, **config: Any) -> pl.DataFrame:
@@ -36,7 +50,6 @@ def choose_again(home: Home, corpus: Path, **config: Any) -> pl.DataFrame:
 
 
 def test_thresholds_are_measured_once_a_run_and_held_to(home: Home, larger: Path) -> None:
-    assert home.main("run", str(larger), "--run", "r1") == 0
     calibration = home.store.read("calibration", AT)
     assert calibration.schema == CALIBRATION
     assert calibration["measure"].to_list() == ["round_trip_cosine", "competence"]
@@ -58,7 +71,6 @@ def test_thresholds_are_measured_once_a_run_and_held_to(home: Home, larger: Path
 
 
 def test_numbers_of_the_configuration_win(home: Home, larger: Path) -> None:
-    assert home.main("run", str(larger), "--run", "r1") == 0
     reasons = choose_again(home, larger, min_round_trip=2.0)["reason"].unique().to_list()
     assert "round trip below minimum" in reasons
     assert home.store.read("synthetic_texts", AT).is_empty()
@@ -76,7 +88,8 @@ def test_too_few_held_out_texts_leave_the_fixed_thresholds(finished: Home) -> No
     assert made["round_trip_cosine"].min() >= np.float32(0.3)
 
 
-def test_labels_that_join_a_run_share_the_measuring(home: Home, larger: Path) -> None:
+def test_labels_that_join_a_run_share_the_measuring(larger: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "nothing made")
     given = ("run", str(larger), "--run", "r1", "--labels")
     assert home.main(*given, "medicine") == 0
     before = home.store.manifest("calibration", AT)
@@ -104,7 +117,6 @@ def test_a_changed_rule_measures_again(
     home: Home, larger: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ("run", str(larger), "--run", "r1", "--labels", "medicine")
-    assert home.main(*given) == 0
     old = {name: home.store.manifest(name, at) for name, at in CALIBRATIONS}
 
     def stricter(*_: object, **__: object) -> pl.DataFrame:
@@ -129,7 +141,6 @@ def test_a_changed_rule_measures_again(
 
 def test_a_calibration_of_the_whole_run_still_counts(home: Home, larger: Path) -> None:
     """As stores of before have it."""
-    assert home.main("run", str(larger), "--run", "r1", "--labels", "medicine") == 0
     home.store.write("calibration", home.store.read("calibration", AT), {"run": "r1"})
     home.store.delete("calibration", AT)
     made = home.store.manifest("synthetic_texts", AT)
@@ -139,7 +150,6 @@ def test_a_calibration_of_the_whole_run_still_counts(home: Home, larger: Path) -
 
 def test_texts_that_repeat_others_are_refused_where_asked(home: Home, larger: Path) -> None:
     given = ("run", str(larger), "--run", "r1", "--labels", "medicine")
-    assert home.main(*given) == 0
     made = home.store.read("synthetic_texts", AT)
     reason = "too like a synthetic text"
     assert reason not in home.store.read("rejected_texts", AT)["reason"]
@@ -159,7 +169,6 @@ def test_minima_are_raised_by_the_verdicts_of_readers_and_never_lowered(
     home: Home, larger: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     given = ("run", str(larger), "--run", "r1", "--labels", "medicine,cooking")
-    assert home.main(*given) == 0
     made = home.store.read("synthetic_texts", AT)
     assert made.height > 12
     # readers keep those above a thousandth, about twelve, and drop the rest

@@ -42,7 +42,7 @@ def taken_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2))])
 def test_refreshes_give_what_a_rebuild_gives(store: Store, tmp_path: Path, seed: int) -> None:
     draw, path, anew = random.Random(seed), tmp_path / "w.duckdb", tmp_path / "anew.duckdb"
     for step in range(12):

@@ -33,6 +33,7 @@ def test_label_slugs_golden():
         (["r", "R"], "R"),
         (["a/b", "a b", "A|B"], "A|B"),
         (["café", "cafe"], "cafe"),
+        (["__class__", "_class_", "class"], "_class_"),
         (["a b", "a-b", f"a-b-{hashlib.sha256(b'a b').hexdigest()[:8]}"], "a-b"),
     ],
 )
@@ -43,6 +44,11 @@ def test_label_slugs_lose_no_class_for_its_name(labels, keeps):
     assert slugs[keeps] == keeps.replace("|", "-")
     # whatever the order, and whatever others there are
     assert label_slugs([*labels[::-1], "another"]) == {**slugs, "another": "another"}
+
+
+def test_label_slugs_are_no_names_that_dagster_reads_as_a_type():
+    for label in ("__class__", "__enum__", "__set__"):
+        assert re.fullmatch(rf"{label}-[0-9a-f]{{8}}", label_slugs([label])[label])
 
 
 @given(st.lists(st.text(min_size=1, max_size=80), max_size=20))

@@ -48,7 +48,9 @@ def adapted(generator: Generator, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-def test_adapt_trains_a_bfloat16_generator_in_float32(generator: Generator, tmp_path: Path) -> None:
+def test_adapt_keeps_the_weights_of_a_bfloat16_generator_in_float32(
+    generator: Generator, tmp_path: Path
+) -> None:
     folder = write_tiny_generator(tmp_path / "tiny")
     half = load_generator(str(folder), dtype="bfloat16")
     given = frame(generator)
