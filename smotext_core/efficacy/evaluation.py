@@ -40,6 +40,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from smotext_core.efficacy.arms import check_rows, checked_vectors, codes, designs, edited_rows
 from smotext_core.efficacy.softmax import Softmax, fit_softmax, principal_axes
@@ -62,6 +63,7 @@ TUNING_SEEDS = 3
 # Up to here a fit takes milliseconds, whoever makes it. All arms of an evaluation have one solver.
 FEW_ROWS = 2000
 N_RESAMPLES = 1000
+FEW_LABELS = 50  # of more, a product with all of them is nearly all zeros
 # A label judged on fewer test documents than this is never said to gain or lose: a bootstrap
 # of one or two documents has no width to speak of.
 MIN_TEST_DOCUMENTS = 5
@@ -189,10 +191,15 @@ def scores(
     Returns:
         (B, 3 + n_labels) float64: METRICS, then the labels.
     """
-    one_hot = np.eye(n_labels, dtype=weights.dtype)
 
     def per_label(labels: NDArray[Any], counted: NDArray[Any]) -> NDArray[Any]:  # → (B, n_labels)
-        return np.asarray((weights * counted) @ one_hot[labels], dtype=np.float64)
+        one_hot: Any
+        if n_labels > FEW_LABELS:
+            places = (np.arange(len(labels)), labels)
+            one_hot = csr_array((np.ones_like(weights[0]), places), shape=(len(labels), n_labels))
+        else:
+            one_hot = np.eye(n_labels, dtype=weights.dtype)[labels]
+        return np.ascontiguousarray((weights * counted) @ one_hot, dtype=np.float64)
 
     everything = np.ones(len(truth), dtype=weights.dtype)
     hits = per_label(truth, (truth == predicted).astype(weights.dtype))
@@ -225,37 +232,43 @@ def compare(
         label: len(set(document[truth == code].tolist())) for code, label in enumerate(labels)
     }
 
-    # (head, arm) → (seeds, 1 + resamples, metrics)
-    of_arm = {
-        key: np.stack([scores(truth, p, weights, n_labels=n_labels) for p in rows])
-        for key, rows in sorted(predicted.items(), key=lambda item: _place(*item[0]))
-    }
-    rivals = {
-        head: max(
-            (arm for of, arm in of_arm if of == head and arm in CHEAP),
-            key=lambda arm: of_arm[head, arm][:, 0, METRICS.index("macro_f1")].mean(),
+    def scored(rows: list[NDArray[np.int64]]) -> NDArray[Any]:  # (seeds, 1 + resamples, metrics)
+        return np.stack([scores(truth, p, weights, n_labels=n_labels) for p in rows])
+
+    def macro_f1(key: tuple[str, str]) -> float:
+        at = METRICS.index("macro_f1")
+        rows = predicted[key]
+        return float(
+            np.mean([scores(truth, p, weights[:1], n_labels=n_labels)[0, at] for p in rows])
         )
-        for head, _ in of_arm
-    }
+
     columns: list[tuple[str, str | None]] = [(metric, None) for metric in METRICS]
     columns += [("f1", label) for label in labels]
     table: list[dict[str, Any]] = []
-    for (head, arm), values in of_arm.items():
-        gained = np.einsum("bs,sbm->bm", seed_weights, values - of_arm[head, "real"])
-        rival = of_arm[head, rivals[head]]
-        over = np.einsum("bs,sbm->bm", seed_weights, values - rival)
-        for column, (metric, label) in enumerate(columns):
-            if label is not None and not n_documents[label]:
-                continue
-            row: dict[str, Any] = {"run": run, "head": head, "arm": arm, "metric": metric}
-            row |= {"label": label, "value": values[:, 0, column].mean(), "n_seeds": n_seeds}
-            few = label is not None and n_documents[label] < MIN_TEST_DOCUMENTS
-            if arm != "real":
-                row |= dict(zip(GAIN, _interval(gained[:, column], few=few), strict=True))
-            if arm not in ("real", *CHEAP):
-                row["cheap_arm"] = rivals[head]
-                row |= dict(zip(OVER, _interval(over[:, column], few=few), strict=True))
-            table.append(row)
+    for head in sorted({head for head, _ in predicted}, key=HEADS.index):
+        arms = sorted((arm for of, arm in predicted if of == head), key=_arm_place)
+        rival_arm = max(
+            (arm for arm in arms if arm in CHEAP), key=lambda arm: macro_f1((head, arm))
+        )
+        # Of many labels an arm's resamples are a gigabyte: no more than three arms' are held.
+        real, rival = (scored(predicted[head, arm]) for arm in ("real", rival_arm))
+        for arm in arms:
+            values = {"real": real, rival_arm: rival}.get(arm)
+            values = scored(predicted[head, arm]) if values is None else values
+            gained = np.einsum("bs,sbm->bm", seed_weights, values - real)
+            over = np.einsum("bs,sbm->bm", seed_weights, values - rival)
+            for column, (metric, label) in enumerate(columns):
+                if label is not None and not n_documents[label]:
+                    continue
+                row: dict[str, Any] = {"run": run, "head": head, "arm": arm, "metric": metric}
+                row |= {"label": label, "value": values[:, 0, column].mean(), "n_seeds": n_seeds}
+                few = label is not None and n_documents[label] < MIN_TEST_DOCUMENTS
+                if arm != "real":
+                    row |= dict(zip(GAIN, _interval(gained[:, column], few=few), strict=True))
+                if arm not in ("real", *CHEAP):
+                    row["cheap_arm"] = rival_arm
+                    row |= dict(zip(OVER, _interval(over[:, column], few=few), strict=True))
+                table.append(row)
     return conform(pl.DataFrame(table, schema=EVALUATION), EVALUATION)
 
 
@@ -266,9 +279,9 @@ def _interval(drawn: NDArray[Any], *, few: bool) -> tuple[float, float, float, s
     return drawn[0], low, high, "no evidence" if few else verdict
 
 
-def _place(head: str, arm: str) -> tuple[int, int, str]:
+def _arm_place(arm: str) -> tuple[int, str]:
     """Where an arm stands in the table: those of others come last."""
-    return HEADS.index(head), ARMS.index(arm) if arm in ARMS else len(ARMS), arm
+    return ARMS.index(arm) if arm in ARMS else len(ARMS), arm
 
 
 def _fit(
