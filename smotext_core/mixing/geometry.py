@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smotext_core.neighbors import ROWS_BYTES, unit
+from smotext_core.neighbors import SIMILARITY_BYTES, unit
 
 M_NEAREST = 10
 MOST_SAMPLES, MOST_REAL = 2000, 500  # looked at, evenly spread
@@ -86,7 +86,7 @@ def _nearest(
 ) -> NDArray[np.float32]:
     """The k highest cosines of each query (q, d) to the records, (q, k); -inf past their number."""
     best = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    step = max(1, 8 * ROWS_BYTES // (4 * records.shape[1]))
+    step = max(1, SIMILARITY_BYTES // (4 * max(len(queries), records.shape[1])))
     for start in range(0, len(records), step):
         cosines = np.hstack([best, queries @ unit(records[start : start + step]).T])
         best = np.partition(cosines, cosines.shape[1] - k, axis=1)[:, -k:]

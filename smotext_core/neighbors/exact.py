@@ -276,8 +276,9 @@ def nearest_records(
     padded = -(-n_records // n_groups) * n_groups
     distances = np.empty((len(left), k))
     found = np.empty((len(left), k), dtype=np.int64)
-    for start in range(0, len(left), 256):  # 256 × m similarities at a time
-        block = left[start : start + 256]
+    n_rows = min(256, max(16, 16 * SIMILARITY_BYTES // (4 * padded)))
+    for start in range(0, len(left), n_rows):
+        block, here = left[start : start + n_rows], slice(start, start + n_rows)
         similar = np.full((len(block), padded), -np.inf, dtype=np.float32)
         similar[:, :n_records] = block @ right.T
         best = similar.reshape(len(block), -1, n_groups).max(axis=1)
@@ -287,8 +288,8 @@ def nearest_records(
         )
         values = np.take_along_axis(similar, columns, axis=1)
         order = np.lexsort((columns, -values), axis=1)[:, :k]
-        found[start : start + 256] = np.take_along_axis(columns, order, axis=1)
-        distances[start : start + 256] = 1.0 - np.take_along_axis(values, order, axis=1)
+        found[here] = np.take_along_axis(columns, order, axis=1)
+        distances[here] = 1.0 - np.take_along_axis(values, order, axis=1)
     distances = np.clip(distances, 0.0, 2.0)
     distances[distances < 1e-6] = 0.0  # rounding of float32: the same direction
     return distances, found

@@ -73,7 +73,7 @@ def test_placement_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) ->
     )
     whole = placement(samples, own, [other])
     assert 0 < whole["foreign_share"] < whole["real_foreign_share"] + 0.5
-    monkeypatch.setattr(module, "ROWS_BYTES", 40)  # ten rows at a time
+    monkeypatch.setattr(module, "SIMILARITY_BYTES", 4 * 160 * 10)  # ten rows at a time
     parts = placement(samples, own, [other[:1], other[1:70], other[70:]])
     assert parts == pytest.approx(whole, abs=1e-6)
 
