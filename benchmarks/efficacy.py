@@ -253,6 +253,7 @@ def rows_of(
     number: int,
     n_candidates: int,
     filters: str | None = "default",
+    lam: float | str = "uniform",
 ) -> pl.DataFrame:
     """Rows of `SMOTExT` of `parents` with `generator`: text, label, parent_ids."""
     counts = dict(parents["label"].value_counts().iter_rows())
@@ -262,6 +263,7 @@ def rows_of(
         generator=generator,
         n_candidates=n_candidates,
         filters=filters,
+        lam=lam,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # small classes use the neighbours they have

@@ -72,6 +72,35 @@ def test_draw_trains_on_the_rows_of_its_cell_and_repeats_itself(
     assert not first.equals(other)
 
 
+def test_rows_benchmark_adds_the_first_rows_of_each_label_and_repeats_itself(
+    efficacy: ModuleType, rows: pl.DataFrame
+) -> None:
+    benchmark = importlib.import_module("rows")
+    cell = efficacy.Cell("s", "c", "x", {"medicine": 8, "cooking": 4}, {"cooking": 6}, draws=1)
+    test = rows.filter(pl.col("split") == "test")
+    generator = FakeGenerator()
+    vectors = generator.encode(test["text"].to_list())
+    pool = generator.encode(rows.filter(pl.col("split") == "train")["text"].to_list())
+
+    def draw() -> pl.DataFrame:
+        found: pl.DataFrame = benchmark.draw(
+            cell, rows, test, vectors, generator, 0, pool_vectors=pool, curve=(2, 6), usual=2
+        )
+        return found
+
+    first = draw()
+    assert first.equals(draw())
+    said = {arm: one for head, arm, one in first.iter_rows() if head == "embedding"}
+    assert said["rows_6"] == said["smotext"]  # all that were made
+    more = {"rows_2", "rows_6", "ceiling_2", "ceiling_6", "half", "quarter", "near_base"}
+    assert more <= set(said)
+    assert {len(one) for one in said.values()} == {test.height}
+    table = benchmark.told(test, [first, first], cell)
+    assert set(table["arm"]) == set(first["arm"])
+    made = pl.DataFrame({"label": ["a", "b", "a", "a"], "text": ["1", "2", "3", "4"]})
+    assert benchmark.of_each(made, 2)["text"].to_list() == ["1", "2", "3"]
+
+
 def test_page_is_the_same_twice_and_says_what_the_generator_read(
     efficacy: ModuleType, rows: pl.DataFrame, tmp_path: Path
 ) -> None:

@@ -1,0 +1,166 @@
+"""How many synthetic rows, of which weight and how near to their base, on draws of `efficacy.py`.
+
+    python benchmarks/rows.py --corpus 20newsgroups|banking77|mtsamples --setting 10:1|50:1
+
+Each rare label of a draw of the imbalance grid gets `CURVE[-1]` rows. Arms beside those of
+`smotext_core.efficacy`, whose "smotext" has all of them: the first n of each label (`rows_n`), as
+many of the nearest unlabelled texts (`ceiling_n`), and of `USUAL` rows: with a half and a quarter
+of a real row's weight (`half`, `quarter`), and made at a quarter of the way from the base to its
+neighbour, in place of anywhere between them (`near_base`). A draw is one file under --out and
+skipped if there; --quick makes a small draw and no results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from efficacy import (
+    MAX_WORDS,
+    N_CANDIDATES,
+    N_NEAREST,
+    N_TEST,
+    Cell,
+    cells,
+    drawn_rows,
+    fixed_test_rows,
+    predictions,
+    read,
+    rows_of,
+)
+
+from smotext_core.efficacy import PROTOCOL, compare, subsample
+from smotext_core.filters import RELEVANCE
+from smotext_core.xrag import Generator, NearestTexts, load_generator
+
+RESULTS = Path(__file__).with_name("results.jsonl")
+CURVE = (10, 20, 40, 80, 160)  # rows added to a rare label
+USUAL, NEAR = 40, 0.25
+
+
+def draw(
+    cell: Cell,
+    rows: pl.DataFrame,
+    test: pl.DataFrame,
+    test_vectors: Any,
+    generator: Generator,
+    number: int,
+    *,
+    pool_vectors: Any,
+    curve: Sequence[int] = CURVE,
+    usual: int = USUAL,
+) -> pl.DataFrame:
+    """Predictions of one draw: head, arm, one code a test row."""
+    pool = rows.filter(pl.col("split") == "train")
+    train = drawn_rows(cell, pool, number)
+    parents = train.filter(subsample(train, sorted(cell.real), seed=number, number=0))
+    free = ~pool["text_id"].is_in(train["text_id"].to_list())
+    nearest = NearestTexts(
+        generator, pool.filter(free)["text"].to_list(), pool_vectors[free.to_numpy()]
+    )
+    most = dict.fromkeys(cell.made, curve[-1])
+    made = rows_of(parents, most, generator, number=number, n_candidates=N_CANDIDATES)
+    best = rows_of(parents, most, nearest, number=number, n_candidates=N_NEAREST, filters=None)
+    others = {f"rows_{n}": of_each(made, n) for n in curve}
+    others |= {f"ceiling_{n}": of_each(best, n) for n in curve}
+    # A row of weight 1/n beside real rows is a row of weight 1 beside n of each real one.
+    own = parents.select("text", "label", pl.concat_list("text_id").alias("parent_ids"))
+    few = of_each(made, usual)
+    others |= {"half": pl.concat([few, own]), "quarter": pl.concat([few, own, own, own])}
+    others["near_base"] = rows_of(
+        parents, dict.fromkeys(cell.made, usual), generator,
+        number=number, n_candidates=N_CANDIDATES, lam=NEAR,
+    )  # fmt: skip
+    said = predictions(cell, train, test, test_vectors, made, others, generator, number)
+    return pl.DataFrame(
+        [(head, arm, one.tolist()) for (head, arm), (one,) in said.items()],
+        schema=["head", "arm", "predicted"],
+        orient="row",
+    )
+
+
+def of_each(made: pl.DataFrame, n: int) -> pl.DataFrame:
+    """The first n rows of each label, in the order in which they were made."""
+    return made.filter(pl.int_range(pl.len()).over("label") < n)
+
+
+def told(test: pl.DataFrame, draws: Sequence[pl.DataFrame], cell: Cell) -> pl.DataFrame:
+    """Macro-F1 by head and arm, and its difference to the real rows alone."""
+    predicted: dict[tuple[str, str], list[Any]] = {}
+    for frame in draws:
+        for head, arm, one in frame.iter_rows():
+            predicted.setdefault((head, arm), []).append(np.array(one, dtype=np.int64))
+    found = compare(test, predicted, labels=sorted(cell.real), run=cell.setting, seed=0)
+    found = found.filter(pl.col("metric") == "macro_f1")
+    return found.select("head", "arm", "value", "difference", "low", "high", "verdict")
+
+
+def run(given: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """All draws that are not there yet, and the table of the setting."""
+    generator = load_generator("small", dtype=given.dtype)
+    rows, _ = read(given.corpus)
+    pool_vectors = generator.encode(rows.filter(pl.col("split") == "train")["text"].to_list())
+    found = cells("imbalance", given.corpus, quick=False)
+    cell = next(one for one in found if one.setting == given.setting)
+    sizes: dict[str, Any] = {"curve": (1, 2), "usual": 2} if given.quick else {}
+    test = fixed_test_rows(cell, rows, quick=given.quick)
+    test_vectors = generator.encode(test["text"].to_list())
+    inputs = [*cell[:-1], generator.fingerprint, given.dtype, given.quick, PROTOCOL, RELEVANCE]
+    inputs += [CURVE, USUAL, NEAR, N_CANDIDATES, N_NEAREST, N_TEST, MAX_WORDS]
+    key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
+    draws = []
+    for number in range(1 if given.quick else given.draws):
+        name = f"{given.corpus}-{given.setting.replace(':', '-')}-{key}-{number}.parquet"
+        file = given.out / name
+        if not file.exists():
+            began = time.process_time()
+            frame = draw(
+                cell, rows, test, test_vectors, generator, number,
+                pool_vectors=pool_vectors, **sizes,
+            )  # fmt: skip
+            given.out.mkdir(parents=True, exist_ok=True)
+            frame.write_parquet(file.with_suffix(".part"))
+            os.replace(file.with_suffix(".part"), file)
+            seconds = time.process_time() - began
+            say(f"{given.corpus} {given.setting}: draw {number}, {seconds:.0f} s of CPU")
+        draws.append(pl.read_parquet(file))
+    table = told(test, draws, cell)
+    with pl.Config(tbl_rows=100, tbl_cols=10, tbl_width_chars=160, float_precision=3):
+        say(str(table))
+    if not given.quick:
+        line = {
+            "id": "rows", "case": f"{given.corpus} {given.setting}", "draws": len(draws),
+            "generator": generator.fingerprint, "macro_f1": table.to_dicts(),
+            "date": datetime.now(UTC).date().isoformat(),
+        }  # fmt: skip
+        with RESULTS.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(line) + "\n")
+
+
+def aloud(line: str) -> None:
+    print(line, flush=True)
+
+
+def main(argv: Sequence[str] | None = None, say: Callable[[str], None] = aloud) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--corpus", choices=("20newsgroups", "banking77", "mtsamples"),
+                        default="20newsgroups")  # fmt: skip
+    parser.add_argument("--setting", choices=("10:1", "50:1"), default="10:1")
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--out", type=Path, default=Path(".efficacy/rows"), help="a file a draw")
+    parser.add_argument("--quick", action="store_true")
+    run(parser.parse_args(argv), say)
+
+
+if __name__ == "__main__":
+    main()
