@@ -40,7 +40,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from smotext_core.efficacy.arms import check_rows, checked_vectors, codes, designs, edited_rows
 from smotext_core.efficacy.softmax import Softmax, fit_softmax, principal_axes
@@ -195,6 +194,8 @@ def scores(
     def per_label(labels: NDArray[Any], counted: NDArray[Any]) -> NDArray[Any]:  # → (B, n_labels)
         one_hot: Any
         if n_labels > FEW_LABELS:
+            from scipy.sparse import csr_array
+
             places = (np.arange(len(labels)), labels)
             one_hot = csr_array((np.ones_like(weights[0]), places), shape=(len(labels), n_labels))
         else:
