@@ -21,6 +21,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -279,6 +280,24 @@ def rows_of(
     )
 
 
+def drawn(
+    out: Path, stem: str, n: int, make: Callable[[int], pl.DataFrame], say: Callable[[str], None]
+) -> list[pl.DataFrame]:
+    """Draws 0 … n - 1: files under `out`, of which those that are not there are made."""
+    found = []
+    for number in range(n):
+        file = out / f"{stem}-{number}.parquet"
+        if not file.exists():
+            began = time.process_time()
+            frame = make(number)
+            out.mkdir(parents=True, exist_ok=True)
+            frame.write_parquet(file.with_suffix(".part"))
+            os.replace(file.with_suffix(".part"), file)
+            say(f"{stem}: draw {number}, {time.process_time() - began:.0f} s of CPU")
+        found.append(pl.read_parquet(file))
+    return found
+
+
 def run(
     study: str,
     corpus: str,
@@ -307,20 +326,13 @@ def run(
         inputs += [PROTOCOL, N_NEAREST, RELEVANCE]
         inputs.append([*rows.filter(pl.col("label").is_in(labels))["text"]])
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
-        found = []
-        for number in range(draws or cell.draws):
-            file = out / f"{study}-{corpus}-{cell.setting.replace(':', '-')}-{key}-{number}.parquet"
-            if not file.exists():
-                began = time.process_time()
-                frame = draw(
-                    cell, rows, test, test_vectors, generator, number, pool_vectors=pool_vectors
-                )
-                out.mkdir(parents=True, exist_ok=True)
-                frame.write_parquet(file.with_suffix(".part"))
-                os.replace(file.with_suffix(".part"), file)
-                seconds = time.process_time() - began
-                say(f"{study} {corpus} {cell.setting}: draw {number}, {seconds:.0f} s of CPU")
-            found.append(pl.read_parquet(file))
+        found = drawn(
+            out,
+            f"{study}-{corpus}-{cell.setting.replace(':', '-')}-{key}",
+            draws or cell.draws,
+            partial(draw, cell, rows, test, test_vectors, generator, pool_vectors=pool_vectors),
+            say,
+        )
         predicted: dict[tuple[str, str], list[Any]] = {}
         for frame in found:
             for head, arm, _, one, _ in frame.iter_rows():

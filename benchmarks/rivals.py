@@ -17,10 +17,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from efficacy import (
     N_TEST,
     Cell,
     cells,
+    drawn,
     drawn_rows,
     fixed_test_rows,
     predictions,
@@ -218,19 +218,16 @@ def run(given: argparse.Namespace, say: Callable[[str], None]) -> None:
         test_vectors = generator.encode(test["text"].to_list())
         inputs = [*cell[:-1], generator.fingerprint, given.dtype, given.quick, *recipe]
         key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
-        draws, began = [], time.process_time()
-        for number in range(1 if given.quick else given.draws):
-            file = given.out / f"{given.corpus}-{setting.replace(':', '-')}-{key}-{number}.parquet"
-            if not file.exists():
-                frame = draw(
-                    cell, rows, test, test_vectors, generator, embedder, rewrite, number,
-                    pool_vectors=pool_vectors, updates=6 if given.quick else UPDATES,
-                )  # fmt: skip
-                given.out.mkdir(parents=True, exist_ok=True)
-                frame.write_parquet(file.with_suffix(".part"))
-                os.replace(file.with_suffix(".part"), file)
-                say(f"{given.corpus} {setting}: draw {number}, {time.process_time() - began:.0f} s")
-            draws.append(pl.read_parquet(file))
+        draws = drawn(
+            given.out,
+            f"{given.corpus}-{setting.replace(':', '-')}-{key}",
+            1 if given.quick else given.draws,
+            partial(
+                draw, cell, rows, test, test_vectors, generator, embedder, rewrite,
+                pool_vectors=pool_vectors, updates=6 if given.quick else UPDATES,
+            ),
+            say,
+        )  # fmt: skip
         table = told(test, draws, cell)
         with pl.Config(tbl_rows=60, tbl_cols=10, tbl_width_chars=160, float_precision=3):
             say(str(table))

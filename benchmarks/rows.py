@@ -15,10 +15,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from efficacy import (
     N_TEST,
     Cell,
     cells,
+    drawn,
     drawn_rows,
     fixed_test_rows,
     predictions,
@@ -117,22 +117,15 @@ def run(given: argparse.Namespace, say: Callable[[str], None]) -> None:
     inputs = [*cell[:-1], generator.fingerprint, given.dtype, given.quick, PROTOCOL, RELEVANCE]
     inputs += [CURVE, USUAL, NEAR, N_CANDIDATES, N_NEAREST, N_TEST, MAX_WORDS]
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
-    draws = []
-    for number in range(1 if given.quick else given.draws):
-        name = f"{given.corpus}-{given.setting.replace(':', '-')}-{key}-{number}.parquet"
-        file = given.out / name
-        if not file.exists():
-            began = time.process_time()
-            frame = draw(
-                cell, rows, test, test_vectors, generator, number,
-                pool_vectors=pool_vectors, **sizes,
-            )  # fmt: skip
-            given.out.mkdir(parents=True, exist_ok=True)
-            frame.write_parquet(file.with_suffix(".part"))
-            os.replace(file.with_suffix(".part"), file)
-            seconds = time.process_time() - began
-            say(f"{given.corpus} {given.setting}: draw {number}, {seconds:.0f} s of CPU")
-        draws.append(pl.read_parquet(file))
+    draws = drawn(
+        given.out,
+        f"{given.corpus}-{given.setting.replace(':', '-')}-{key}",
+        1 if given.quick else given.draws,
+        partial(
+            draw, cell, rows, test, test_vectors, generator, pool_vectors=pool_vectors, **sizes
+        ),
+        say,
+    )
     table = told(test, draws, cell)
     with pl.Config(tbl_rows=100, tbl_cols=10, tbl_width_chars=160, float_precision=3):
         say(str(table))
