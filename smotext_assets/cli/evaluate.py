@@ -12,7 +12,7 @@ from rich.text import Text
 
 from smotext_assets.graph import check_run
 from smotext_assets.store import Store
-from smotext_core.efficacy import best_with_rows, verdicts
+from smotext_core.efficacy import MOST_LABELS, best_with_rows, verdicts
 
 _COLORS = {"helps": "green", "hurts": "red"}
 
@@ -54,6 +54,9 @@ def evaluate_command(
     if failed := materialize({"n_seeds": given.seeds, "other_encoder": other}):
         raise ValueError("; ".join(f"{key}: {reason}" for key, reason in failed.items()))
     print_verdicts(store.read("evaluation", {"run": run}), run, console)
+    corpus = pl.concat(store.read_frames("labelled_texts", columns=["label"]))
+    if (n_labels := corpus["label"].n_unique()) > MOST_LABELS:
+        console.print(f"of {n_labels} labels {MOST_LABELS} were judged, those with rows first")
     return 0
 
 

@@ -24,7 +24,7 @@ from smotext_assets.graph import (
 from smotext_assets.stages.leakage import audit_rows
 from smotext_assets.store import JSON
 from smotext_core.card import markdown_table
-from smotext_core.efficacy import ARMS, PROTOCOL, evaluate, verdicts
+from smotext_core.efficacy import ARMS, MOST_LABELS, PROTOCOL, evaluate, verdicts
 from smotext_core.filters import FOUND
 from smotext_core.privacy import MEASURES
 from smotext_core.schemas import EVALUATION, PRIVACY_AUDIT, SYNTHETIC_TEXTS
@@ -73,7 +73,7 @@ def evaluation(
     embedding space, with word edits and with the run's synthetic rows, and against those alone, on
     test texts that had no part in them; found rows, where there are any, alone as well. The rows
     are those that the filters accepted, also where a gate holds them back: its verdict can be such
-    a gate.
+    a gate. Of more than 200 labels 200 are judged, those with rows before others.
     """
     tables = store.open()
     corpus, vectors = with_vectors(
@@ -81,6 +81,7 @@ def evaluation(
     )
 
     other = read_embedder(config.other_encoder) if config.other_encoder else None
+    many = corpus["label"].n_unique() > MOST_LABELS
 
     def make(run: str) -> dict[str, object]:
         rows = synthetic_texts.read_all(schema=SYNTHETIC_TEXTS, run=run)
@@ -121,6 +122,7 @@ def evaluation(
                 "n_seeds": config.n_seeds,
                 "arms": list(ARMS),
                 "other_encoder": other.fingerprint if other else None,
+                **({"most_labels": MOST_LABELS} if many else {}),
             },
             make=score,
         )

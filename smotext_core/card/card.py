@@ -104,7 +104,7 @@ def dataset_card(
         section("From what", *_sources(labelled, generator)),
         section("Rows per label", *_counts(counts)),
         section("Samples and their parents", *_sample_blocks(synthetic, labelled)),
-        section("Does it help?", *efficacy(evaluation, advice)),
+        section("Does it help?", *efficacy(evaluation, advice, labelled)),
         section("Does it leak?", *audit(privacy_audit)),
         section("Has anybody read them?", *reading(read), *minima(reader_calibration)),
         *([section("Held back, and published all the same", *held)] if held else []),

@@ -9,7 +9,7 @@ import polars as pl
 
 from smotext_core.card.blocks import Block, markdown_rows, one_line, paragraph, picture, table
 from smotext_core.card.evidence_charts import efficacy_chart, funnel, leakage_chart
-from smotext_core.efficacy import HEADS, MIN_TEST_DOCUMENTS, best_with_rows
+from smotext_core.efficacy import HEADS, MIN_TEST_DOCUMENTS, MOST_LABELS, best_with_rows
 from smotext_core.filters import REASONS
 from smotext_core.privacy import MEASURES
 from smotext_core.texts import MAX_TEXTS, diversity
@@ -21,7 +21,7 @@ _HEADS = {
 }
 
 
-def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
+def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame, labelled: pl.DataFrame) -> list[Block]:
     """The rows over what costs nothing, as a table, and over the real rows alone, as a chart."""
     if advice.is_empty():
         return [paragraph("Not judged: there were no synthetic rows to train on.")]
@@ -31,12 +31,19 @@ def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
     known = [head for head in HEADS if head in advice.columns]
     others = [name for name in advice.columns if name not in (*known, "label", "advice")]
     heads = [*known, *others]
+    n_labels = labelled["label"].n_unique()
+    whole, sampled = "all labels", ""
+    if n_labels > MOST_LABELS:
+        whole = f"{MOST_LABELS} labels"
+        sampled = (
+            f" Of {n_labels} labels {MOST_LABELS} were looked at, drawn by hash, those with rows "
+            "before others; the rest were not judged."
+        )
     rows = []
     for label, *_, advised in advice.iter_rows():
         found = [of_row.get((head, label)) for head in heads]
-        rows.append(
-            ("all labels (macro-F1)" if label is None else label, advised, *map(_interval, found))
-        )
+        name = f"{whole} (macro-F1)" if label is None else label
+        rows.append((name, advised, *map(_interval, found)))
     n_seeds = int(evaluation["n_seeds"][0])
     return [
         paragraph(
@@ -46,7 +53,7 @@ def efficacy(evaluation: pl.DataFrame, advice: pl.DataFrame) -> list[Block]:
             "difference in F1 of the best arm with the rows, alone or with class weights or word "
             "edits, to the best arm that needs none; then its 95 % bootstrap interval. Where the "
             "interval spans 0 there is no evidence that the rows are worth more than what costs "
-            "nothing. Rows that a gate holds back are judged with the others."
+            f"nothing. Rows that a gate holds back are judged with the others.{sampled}"
         ),
         table(("label", "advice", *(_HEADS.get(head, head) for head in heads)), rows),
         picture(

@@ -13,6 +13,7 @@ from smotext_core.efficacy.evaluation import (
     evaluate,
     predict,
 )
+from smotext_core.efficacy.label_sample import MOST_LABELS
 from smotext_core.efficacy.word_edits import edit_texts
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "CHEAP",
     "HEADS",
     "MIN_TEST_DOCUMENTS",
+    "MOST_LABELS",
     "PROTOCOL",
     "WITH_ROWS",
     "best_with_rows",

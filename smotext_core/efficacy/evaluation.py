@@ -42,6 +42,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from smotext_core.efficacy.arms import check_rows, checked_vectors, codes, designs, edited_rows
+from smotext_core.efficacy.label_sample import sampled_labels
 from smotext_core.efficacy.softmax import Softmax, fit_softmax, principal_axes
 from smotext_core.neighbors import unit
 from smotext_core.schemas import EVALUATION, conform
@@ -89,7 +90,8 @@ def evaluate(
     (n, d) array is the embedding of row i. Without synthetic rows there is no arm "word_edits" and
     none that begins with "smotext", and "oversample" and "smote" fill every label up to the
     largest. A label without test rows has no row "f1" and no part in macro-F1. For the arm "real"
-    difference, interval and verdict are null.
+    difference, interval and verdict are null. Of more than 200 labels 200 are looked at, see
+    `sampled_labels`, and synthetic rows of theirs alone, all of whose parents are of theirs.
 
     Args:
         encode: the encoder of the vectors, for the edited texts; None: no arm "word_edits".
@@ -103,14 +105,37 @@ def evaluate(
         ValueError: rows and vectors differ in number, fewer than two labels in `train`, no test
             rows, a document in both splits, a synthetic row with a parent outside `train`.
     """
+    for frame in (synthetic, *(frame for frame, _ in (others or {}).values())):
+        check_rows(train, test, frame)
+    every = {*train["label"], *test["label"]}
+    labels = sampled_labels(every, {*synthetic["label"]}, seed=seed)
+    real, tested = (train, train_embeddings), (test, test_embeddings)
+    made = synthetic, synthetic_embeddings
+    if len(labels) < len(every):
+        real, tested = _of_labels("train", real, labels), _of_labels("test", tested, labels)
+        parents = real[0]["text_id"].to_list()
+        made = _of_labels("synthetic", made, labels, parents=parents)
+        others = {
+            name: _of_labels(name, rows, labels, parents=parents)
+            for name, rows in (others or {}).items()
+        }
     predicted = predict(
-        train, train_embeddings, test, test_embeddings, synthetic, synthetic_embeddings,
-        labels=sorted({*train["label"], *test["label"]}),
-        run=run, n_seeds=n_seeds, seed=seed, encode=encode, other_encode=other_encode,
-        others=others,
+        *real, *tested, *made, labels=labels, run=run, n_seeds=n_seeds, seed=seed,
+        encode=encode, other_encode=other_encode, others=others,
     )  # fmt: skip
-    return compare(test, predicted, labels=sorted({*train["label"], *test["label"]}),
-                   run=run, seed=seed)  # fmt: skip
+    return compare(tested[0], predicted, labels=labels, run=run, seed=seed)
+
+
+def _of_labels(
+    name: str, rows: Rows, labels: list[str], *, parents: list[str] | None = None
+) -> Rows:
+    """Those of `labels`, with parents among `parents` alone where they are given."""
+    frame, embeddings = rows[0], checked_vectors(name, *rows)
+    kept = frame["label"].is_in(labels)
+    if parents is not None:
+        known = set(parents)
+        kept &= pl.Series([known.issuperset(ids) for ids in frame["parent_ids"]], dtype=pl.Boolean)
+    return frame.filter(kept), embeddings[kept.to_numpy()]
 
 
 def predict(

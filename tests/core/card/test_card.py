@@ -72,6 +72,16 @@ def test_dataset_card_shows_hostile_text_as_text():
     assert not kinds & {"html_inline", "html_block", "link_open", "image", "em_open", "s_open"}
 
 
+def test_dataset_card_says_where_not_all_labels_were_judged(monkeypatch):
+    labels = ("a", "b", "c")
+    for most, told in ((3, False), (2, True)):
+        monkeypatch.setattr("smotext_core.card.evidence.MOST_LABELS", most)
+        for shown in card_of(labels, labels):
+            assert ("Of 3 labels 2 were looked at" in shown) is told
+            assert ("2 labels (macro-F1)" in shown) is told
+            assert ("all labels (macro-F1)" in shown) is not told
+
+
 def test_dataset_card_page_requests_nothing():
     page, _ = card_of(HOSTILE, HOSTILE[:3])
     for tag, attributes in Elements(page).tags:
