@@ -107,8 +107,9 @@ def evaluate(
     """
     for frame in (synthetic, *(frame for frame, _ in (others or {}).values())):
         check_rows(train, test, frame)
-    every = {*train["label"], *test["label"]}
-    labels = sampled_labels(every, {*synthetic["label"]}, seed=seed)
+    tested_labels = {*test["label"]}
+    every = {*train["label"], *tested_labels}
+    labels = sampled_labels(every, tested=tested_labels, with_rows={*synthetic["label"]}, seed=seed)
     real, tested = (train, train_embeddings), (test, test_embeddings)
     made = synthetic, synthetic_embeddings
     if len(labels) < len(every):

@@ -10,15 +10,22 @@ MOST_LABELS = 200
 
 
 def sampled_labels(
-    labels: Collection[str], with_rows: Collection[str], *, seed: int, most: int = MOST_LABELS
+    labels: Collection[str],
+    *,
+    tested: Collection[str],
+    with_rows: Collection[str],
+    seed: int,
+    most: int = MOST_LABELS,
 ) -> list[str]:
-    """All of `labels`, or `most` of them, those of `with_rows` before others; sorted.
+    """All of `labels`, or `most` of them; sorted.
 
-    Among them a hash of `seed` and label decides, so that one more label takes the place of at most
-    one.
+    Those that are `tested` come before others, for the rest cannot be judged, and among both those
+    of `with_rows`; then a hash of `seed` and label decides, so that one more label takes the place
+    of at most one.
     """
 
-    def place(label: str) -> tuple[bool, bytes]:
-        return label not in with_rows, hashlib.sha256(f"{seed}\n{label}".encode()).digest()
+    def place(label: str) -> tuple[bool, bool, bytes]:
+        drawn = hashlib.sha256(f"{seed}\n{label}".encode()).digest()
+        return label not in tested, label not in with_rows, drawn
 
     return sorted(sorted(labels, key=place)[:most])

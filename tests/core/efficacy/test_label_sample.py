@@ -13,23 +13,32 @@ from tests.core.efficacy.planted import as_synthetic, make_rows, run_with, vecto
 LABELS = [f"label-{number}" for number in range(30)]
 
 
+def sample(labels: list[str], with_rows: list[str], *, seed: int = 0, most: int = 6) -> list[str]:
+    return sampled_labels(labels, tested=labels, with_rows=with_rows, seed=seed, most=most)
+
+
 def test_few_labels_are_all_looked_at() -> None:
-    assert sampled_labels(LABELS, [], seed=0) == sorted(LABELS)
+    assert sample(LABELS, [], most=30) == sorted(LABELS)
 
 
 def test_labels_with_rows_come_first() -> None:
-    with_rows = LABELS[10:14]
-    found = sampled_labels(LABELS, with_rows, seed=0, most=6)
+    found = sample(LABELS, LABELS[10:14])
     assert len(found) == 6
-    assert set(with_rows) < set(found)
-    assert set(sampled_labels(LABELS, LABELS[:9], seed=0, most=6)) < set(LABELS[:9])
+    assert set(LABELS[10:14]) < set(found)
+    assert set(sample(LABELS, LABELS[:9])) < set(LABELS[:9])
+
+
+def test_labels_that_cannot_be_judged_come_last() -> None:
+    found = sampled_labels(LABELS, tested=LABELS[:5], with_rows=LABELS[3:20], seed=0, most=6)
+    assert set(LABELS[:5]) < set(found)
+    assert len(set(found) & set(LABELS[5:20])) == 1  # has rows
 
 
 def test_a_hash_decides_and_not_the_order() -> None:
-    found = sampled_labels(LABELS, [], seed=0, most=6)
-    assert found == sampled_labels(LABELS[::-1], [], seed=0, most=6) == sorted(found)
-    assert found != sampled_labels(LABELS, [], seed=1, most=6)
-    assert len(set(found) - set(sampled_labels([*LABELS, "another"], [], seed=0, most=6))) <= 1
+    found = sample(LABELS, [])
+    assert found == sample(LABELS[::-1], []) == sorted(found)
+    assert found != sample(LABELS, [], seed=1)
+    assert len(set(found) - set(sample([*LABELS, "another"], []))) <= 1
 
 
 @pytest.fixture
@@ -66,7 +75,8 @@ def test_evaluation_of_many_labels_is_that_of_the_sample(
     everything = run_with(corpus, made, vectors)
     assert everything["label"].n_unique() == 9  # and macro-F1's null
     sampled = partial(sampled_labels, most=2)
-    labels = sampled([*corpus["train"]["label"].unique()], ["rare"], seed=0)
+    every = corpus["train"]["label"].unique().to_list()
+    labels = sampled(every, tested=every, with_rows=["rare"], seed=0)
     assert labels[-1] == "rare"
     monkeypatch.setattr(evaluation, "sampled_labels", sampled)
     found = run_with(corpus, made, vectors)
