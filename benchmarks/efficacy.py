@@ -21,6 +21,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ from smotext_core.xrag import (
 
 DATA = Path(os.environ.get("SMOTEXT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 DOCS = Path(__file__).parents[1] / "docs"
+RESULTS = Path(__file__).with_name("results.jsonl")
 N_CANDIDATES = 6
 N_NEAREST = 40  # unlabelled texts tried for a vector, as candidates of a decoder are
 MAX_WORDS = 45
@@ -296,6 +298,32 @@ def drawn(
             say(f"{stem}: draw {number}, {time.process_time() - began:.0f} s of CPU")
         found.append(pl.read_parquet(file))
     return found
+
+
+def reported(
+    name: str,
+    case: str,
+    table: pl.DataFrame,
+    *,
+    draws: int,
+    generator: Generator,
+    keep: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Say a table of macro-F1 and, if asked, keep it as a line of results.jsonl."""
+    with pl.Config(tbl_rows=100, tbl_cols=10, tbl_width_chars=160, float_precision=3):
+        say(str(table))
+    if keep:
+        line = {
+            "id": name, "case": case, "draws": draws, "generator": generator.fingerprint,
+            "macro_f1": table.to_dicts(), "date": datetime.now(UTC).date().isoformat(),
+        }  # fmt: skip
+        with RESULTS.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(line) + "\n")
+
+
+def aloud(line: str) -> None:
+    print(line, flush=True)
 
 
 def run(

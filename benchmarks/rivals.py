@@ -18,7 +18,6 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,12 +32,14 @@ from efficacy import (
     N_NEAREST,
     N_TEST,
     Cell,
+    aloud,
     cells,
     drawn,
     drawn_rows,
     fixed_test_rows,
     predictions,
     read,
+    reported,
     rows_of,
 )
 from numpy.typing import NDArray
@@ -64,7 +65,6 @@ from smotext_core.xrag import (
     smollm2_tokenizer,
 )
 
-RESULTS = Path(__file__).with_name("results.jsonl")
 STUDIES = {"50:1": "imbalance", "5 a label": "few-shot"}
 # arm of the fine-tuned head → the rows added, class weights, mixing
 PLANS: dict[str, tuple[str | None, bool, str | None]] = {
@@ -228,21 +228,10 @@ def run(given: argparse.Namespace, say: Callable[[str], None]) -> None:
             ),
             say,
         )  # fmt: skip
-        table = told(test, draws, cell)
-        with pl.Config(tbl_rows=60, tbl_cols=10, tbl_width_chars=160, float_precision=3):
-            say(str(table))
-        if not given.quick:
-            line = {
-                "id": "rivals", "case": f"{given.corpus} {setting}", "draws": len(draws),
-                "generator": generator.fingerprint, "macro_f1": table.to_dicts(),
-                "date": datetime.now(UTC).date().isoformat(),
-            }  # fmt: skip
-            with RESULTS.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(line) + "\n")
-
-
-def aloud(line: str) -> None:
-    print(line, flush=True)
+        reported(
+            "rivals", f"{given.corpus} {setting}", told(test, draws, cell),
+            draws=len(draws), generator=generator, keep=not given.quick, say=say,
+        )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None, say: Callable[[str], None] = aloud) -> None:

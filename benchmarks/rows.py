@@ -16,7 +16,6 @@ import argparse
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,14 @@ from efficacy import (
     N_NEAREST,
     N_TEST,
     Cell,
+    aloud,
     cells,
     drawn,
     drawn_rows,
     fixed_test_rows,
     predictions,
     read,
+    reported,
     rows_of,
 )
 
@@ -42,7 +43,6 @@ from smotext_core.efficacy import PROTOCOL, compare, subsample
 from smotext_core.filters import RELEVANCE
 from smotext_core.xrag import Generator, NearestTexts, load_generator
 
-RESULTS = Path(__file__).with_name("results.jsonl")
 CURVE = (10, 20, 40, 80, 160)  # rows added to a rare label
 USUAL, NEAR = 40, 0.25
 
@@ -126,21 +126,10 @@ def run(given: argparse.Namespace, say: Callable[[str], None]) -> None:
         ),
         say,
     )
-    table = told(test, draws, cell)
-    with pl.Config(tbl_rows=100, tbl_cols=10, tbl_width_chars=160, float_precision=3):
-        say(str(table))
-    if not given.quick:
-        line = {
-            "id": "rows", "case": f"{given.corpus} {given.setting}", "draws": len(draws),
-            "generator": generator.fingerprint, "macro_f1": table.to_dicts(),
-            "date": datetime.now(UTC).date().isoformat(),
-        }  # fmt: skip
-        with RESULTS.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(line) + "\n")
-
-
-def aloud(line: str) -> None:
-    print(line, flush=True)
+    reported(
+        "rows", f"{given.corpus} {given.setting}", told(test, draws, cell),
+        draws=len(draws), generator=generator, keep=not given.quick, say=say,
+    )  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None, say: Callable[[str], None] = aloud) -> None:

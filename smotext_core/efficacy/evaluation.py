@@ -105,14 +105,14 @@ def evaluate(
         ValueError: rows and vectors differ in number, fewer than two labels in `train`, no test
             rows, a document in both splits, a synthetic row with a parent outside `train`.
     """
-    for frame in (synthetic, *(frame for frame, _ in (others or {}).values())):
-        check_rows(train, test, frame)
     tested_labels = {*test["label"]}
     every = {*train["label"], *tested_labels}
     labels = sampled_labels(every, tested=tested_labels, with_rows={*synthetic["label"]}, seed=seed)
     real, tested = (train, train_embeddings), (test, test_embeddings)
     made = synthetic, synthetic_embeddings
     if len(labels) < len(every):
+        for frame in (synthetic, *(frame for frame, _ in (others or {}).values())):
+            check_rows(train, test, frame)  # as `predict` does, before rows are left out
         real, tested = _of_labels("train", real, labels), _of_labels("test", tested, labels)
         parents = real[0]["text_id"].to_list()
         made = _of_labels("synthetic", made, labels, parents=parents)

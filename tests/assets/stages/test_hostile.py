@@ -120,13 +120,17 @@ def test_hostile_labels_and_texts_reach_the_warehouse_as_they_are(told: Home) ->
         "SELECT string_agg(text, ' ' ORDER BY passage), label FROM labelled_texts "
         "GROUP BY document_id, label"
     )
-    assert {row for row in hostile_rows(HOSTILE) if "".join(row).isprintable()} <= set(rows)
+    given = hostile_rows(HOSTILE)
+    assert {(t, of) for t, of in given if t.isprintable() and "\x00" not in of} <= set(rows)
     labels = {label for _, label in rows}
     assert told.query("SELECT count(DISTINCT slug) FROM labelled_texts") == [(len(labels),)]
     # a NUL is refused or removed at the door; nothing else is changed
     readable = {label for label in HOSTILE if "\x00" not in label}
     assert readable <= labels
     assert not any("\x00" in label for label in labels)
+    judged = {row[0] for row in told.query("SELECT label FROM rejected_texts")}
+    judged |= {row[0] for row in told.query("SELECT label FROM synthetic_texts")}
+    assert readable <= judged
     made = {row[0] for row in told.query("SELECT DISTINCT label FROM synthetic_texts")}
     # of a dozen texts a label the filters leave some none
     made |= {row[0] for row in told.query("SELECT DISTINCT label FROM gates WHERE NOT passed")}
