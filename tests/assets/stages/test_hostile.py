@@ -1,33 +1,19 @@
-"""Hostile labels and texts, secrets and quarantined tables, through the whole graph."""
+"""Hostile labels and texts through the whole graph."""
 
-import base64
-import io
 import json
 import tempfile
-import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import duckdb
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smotext_assets.definitions import defs
-from smotext_assets.store import quarantine, warehouse
-from smotext_assets.store.tables import Store
-from smotext_assets.store.warehouse import refresh_warehouse
 from smotext_core.card.blocks import markdown_text
-from smotext_core.schemas import SYNTHETIC_TEXTS, found_schema, unlabelled_schema
 from smotext_core.texts.corpora import read_corpus
 from smotext_core.texts.slugs import label_slugs
 from tests.assets.conftest import Home, corpus_rows, write_corpus
-from tests.conftest import S3_BUCKET
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 HOSTILE = [
     "../../x",
@@ -55,25 +41,6 @@ HOSTILE = [
     "<img src=x onerror=alert(1)> ' \" \\ $1",
 ]
 PATH_LETTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=")
-QUARANTINED = (
-    "unlabelled_texts",
-    "embeddings",
-    "class_pairs",
-    "interpolated_vectors",
-    "decoded_texts",
-    "found_texts",
-)
-PUBLISHED = {
-    "evaluation",
-    "forgotten",
-    "gates",
-    "labelled_texts",
-    "lineage",
-    "privacy_audit",
-    "rejected_texts",
-    "runs",
-    "synthetic_texts",
-}
 
 
 def hostile_rows(labels: list[str]) -> list[tuple[str, str]]:
@@ -85,18 +52,6 @@ def hostile_rows(labels: list[str]) -> list[tuple[str, str]]:
         for n, (text, _) in enumerate(prose)
     ]
     return rows + [(f"{text} n{n}", "plain") for n, (text, _) in enumerate(corpus_rows())]
-
-
-def everything_written(folder: Path) -> dict[str, bytes]:
-    """Bytes of each file below `folder`, and of the rows of each Parquet file, by name."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            found[path.relative_to(folder).as_posix()] = path.read_bytes()
-            if path.suffix == ".parquet":
-                rows = str(pl.read_parquet(path).to_dicts())
-                found[f"{path.relative_to(folder)} as rows"] = rows.encode()
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -221,175 +176,3 @@ def test_enormous_rows_are_passages_or_refused(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     assert home.materialize(tmp_path / "c.csv", ["raw_corpus", "labelled_texts"]).success
     assert home.store.read("labelled_texts")["text"].str.len_chars().max() < 20_000
-
-
-# secrets
-
-SECRETS = {
-    "AWS_ACCESS_KEY_ID": "AKIAMARKEDMARKEDMARK",
-    "AWS_SECRET_ACCESS_KEY": "marked/secret+of/the+bucket",
-    "AWS_SESSION_TOKEN": "marked-token-of-the-bucket",
-    "DAGSTER_PG_PASSWORD": "marked-password-of-postgres",
-    "HF_TOKEN": "hf_markedtokenofthehub",
-}
-
-
-@pytest.mark.parametrize(
-    "breaks",
-    [pytest.param(False, id="good", marks=pytest.mark.soak), pytest.param(True, id="failing")],
-)
-def test_secrets_of_the_environment_are_written_nowhere(
-    tmp_path: Path,
-    s3_endpoint: str,
-    s3_client: "S3Client",
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    breaks: bool,
-) -> None:
-    bucket = f"no-{uuid.uuid4().hex}" if breaks else S3_BUCKET  # a bucket that is not there
-    prefix = uuid.uuid4().hex
-    for name, value in SECRETS.items():
-        monkeypatch.setenv(name, value)
-    home = Home(
-        tmp_path / "home",
-        store=f"s3://{bucket}/{prefix}",
-        environment={"AWS_ENDPOINT_URL": s3_endpoint, "AWS_DEFAULT_REGION": "us-east-1"},
-    )
-    (tmp_path / "instance").mkdir()
-    with dg.instance_for_test(temp_dir=str(tmp_path / "instance")) as instance:
-        home.instance = instance
-        corpus = write_corpus(tmp_path / "corpus.csv", corpus_rows())
-        asked = ["run", str(corpus), "--run", "r1", "--labels", "medicine,astronomy"]
-        assert (home.main(*asked) == 0) is not breaks
-        written = everything_written(tmp_path)
-        written["event log"] = "".join(
-            str(entry) for run in instance.get_runs() for entry in instance.all_logs(run.run_id)
-        ).encode()
-        assert len(written["event log"]) > 1000 or breaks
-    if not breaks:
-        listed = s3_client.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
-        assert len(listed) < 1000
-        for item in listed:
-            body = s3_client.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
-            target = tmp_path / "bucket" / item["Key"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(body)
-        written |= everything_written(tmp_path / "bucket")
-        with duckdb.connect(home.warehouse, read_only=True) as connection:
-            for name in PUBLISHED:
-                written[name] = str(connection.execute(f"FROM {name}").fetchall()).encode()
-    out = capfd.readouterr()
-    written["output"] = (out.out + out.err).encode()
-    for secret, value in SECRETS.items():
-        for form in (value.encode(), base64.b64encode(value.encode())):
-            assert not [name for name, data in written.items() if form in data], secret
-
-
-# quarantine
-
-
-def quarantined(home: Home, name: str) -> pl.DataFrame:
-    """Rows of the table; of those that a run without unlabelled texts leaves empty the columns."""
-    empty = {"unlabelled_texts": unlabelled_schema(32), "found_texts": found_schema(32)}
-    if name in empty:
-        return empty[name].to_frame()
-    frame = home.store.read_all(name, {"label": "medicine"})
-    assert frame.height
-    return frame
-
-
-def test_quarantined_tables_are_marked_and_not_in_the_warehouse(finished: Home) -> None:
-    marked = {s.key.path[-1] for s in defs.resolve_all_asset_specs() if "quarantined" in s.metadata}
-    assert marked == set(QUARANTINED) == set(quarantine.QUARANTINED) - {"neighbors"}
-    assert set(finished.tables()) == PUBLISHED
-    columns = {
-        row[0]
-        for table in PUBLISHED
-        for row in finished.query(f"SELECT column_name FROM (DESCRIBE {table})")
-    }
-    assert not columns & {"embedding", "vector"}
-
-
-@pytest.mark.parametrize("kind", ["local", "s3"])
-def test_published_prefix_lists_nothing_but_what_may_be_published(
-    finished: Home, kind: str, request: pytest.FixtureRequest
-) -> None:
-    store = finished.store
-    if kind == "s3":  # the same partitions, one of them twice, through the store in a bucket
-        store = request.getfixturevalue("s3_store")
-        for table in (*QUARANTINED, "synthetic_table"):
-            for partition in finished.store.partitions(table):
-                frame = finished.store.read(table, partition)
-                store.write(table, frame.clear(), partition)
-                store.write(table, frame, partition)
-    names = store._files.list("synthetic_table/")
-    parts = set()
-    for partition in store.partitions("synthetic_table"):
-        manifest = store.manifest("synthetic_table", partition)
-        assert manifest is not None
-        parts |= {manifest.path, f"{manifest.path.rpartition('/')[0]}/_manifest.json"}
-        data = store._files.get(manifest.path)
-        assert data is not None
-        assert pl.read_parquet_schema(io.BytesIO(data)) == SYNTHETIC_TEXTS  # of the file itself
-    assert len(parts) >= 4
-    assert set(names) - {"synthetic_table/.lock"} == parts
-
-
-@pytest.mark.parametrize("name", [*QUARANTINED, "neighbors"])
-def test_publishing_a_quarantined_table_raises(
-    finished: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    frame = quarantined(finished, name)
-    refused = f"{name} is as sensitive as the texts and is not published"
-    with monkeypatch.context() as patch:  # under another name
-        patch.setitem(warehouse._SOURCES, "samples", (name, frame.schema))
-        with pytest.raises(ValueError, match=refused):
-            refresh_warehouse(finished.store, tmp_path / "w.duckdb")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", [n for n in QUARANTINED if n != "class_pairs"])
-def test_publishing_vectors_under_any_name_raises(
-    finished: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    frame = quarantined(finished, name)
-    with monkeypatch.context() as patch:
-        patch.setitem(warehouse._SOURCES, "samples", ("samples", frame.schema))
-        with pytest.raises(TypeError, match="the warehouse holds"):
-            refresh_warehouse(finished.store, tmp_path / "w.duckdb")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", QUARANTINED)
-def test_published_table_takes_no_other_columns(finished: Home, store: Store, name: str) -> None:
-    frame = quarantined(finished, name)
-    key = {"label": "medicine", "run": "r1"}
-    for frames in (frame, iter([frame])):
-        with pytest.raises(ValueError, match="synthetic_table is read by others and has columns"):
-            store.write("synthetic_table", frames, key)
-    assert [file for file in store._files.list("") if "part-" in file] == []
-
-
-def test_refresh_takes_nothing_that_the_store_holds_besides(finished: Home, tmp_path: Path) -> None:
-    held = {path.name for path in Path(finished.root).iterdir()}
-    assert {*QUARANTINED, "neighbors", "raw_corpus"} - {"unlabelled_texts"} <= held
-    assert set(refresh_warehouse(finished.store, tmp_path / "w.duckdb")) == PUBLISHED
-
-
-def test_package_writes_csv_through_its_guard_alone_and_loads_no_pickle() -> None:
-    """Formulas reach no cell: one line writes CSV, of a guarded frame; no pickle is opened."""
-    root = Path(__file__).parents[3]
-    sources = {
-        path.relative_to(root).as_posix(): path.read_text()
-        for package in ("smotext_core", "smotext_assets")
-        for path in (root / package).rglob("*.py")
-    }
-    assert len(sources) > 50
-    writers = ("write_csv", "to_csv", "csv.writer", "DictWriter", "write_excel", "sink_csv")
-    loaders = ("pickle.load", "joblib", "allow_pickle=True", "weights_only=False")
-    spreadsheet = "smotext_core/texts/spreadsheet.py"
-    sources[spreadsheet] = sources[spreadsheet].replace("guarded(frame).write_csv()", "", 1)
-    for name, text in sources.items():
-        assert not [word for word in (*writers, *loaders) if word in text], name
-        loads: Any = text.count("torch.load(")
-        assert loads == text.count("weights_only=True"), name
