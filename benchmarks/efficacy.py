@@ -80,7 +80,7 @@ RARE = {  # of the imbalance grid, the other labels are common
     "mtsamples": ("Urology", "Neurology"),
 }
 MADE = {5: 10, 10: 10, 20: 10, 50: 20}  # synthetic rows a label, by shots
-COMMON, FILLED = 100, 40  # of the imbalance grid: rows of a common label; of a rare one when filled
+COMMON = 100  # rows of a common label of the imbalance grid; rare ones are filled up to as many
 
 
 class Cell(NamedTuple):
@@ -113,7 +113,7 @@ def cells(study: str, corpus: str, *, quick: bool) -> Iterator[Cell]:
         for ratio in (10,) if quick else (10, 50):
             rare = COMMON // ratio
             real = {name: rare if name in RARE[corpus] else COMMON for name in names}
-            made = dict.fromkeys(RARE[corpus], FILLED - rare)
+            made = dict.fromkeys(RARE[corpus], COMMON - rare)
             yield Cell(study, corpus, f"{ratio}:1", real, made, draws)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -54,13 +55,18 @@ class Leftovers:
         ]
 
     def found(self, *, within_s: float = SOON_S) -> list[str]:
-        """A line for each thing left; processes get time to end."""
+        """A line for each thing left; processes get time to end.
+
+        What nobody holds any more is nobody's leftover, though it refers to itself, as an instance
+        of Dagster does that has a folder.
+        """
+        gc.collect()
         deadline = time.monotonic() + within_s
         while (processes := self._ours()) and time.monotonic() < deadline:
             time.sleep(0.2)
         left = [f"process {process.pid}: {_command(process)}" for process in processes]
         left += [f"port {at}" for at in self._listening() if at not in self._listened]
-        return left + [f"file {path}" for path in sorted(self.folder.iterdir())]
+        return left + [_told(path) for path in sorted(self.folder.iterdir())]
 
     def clear(self) -> None:
         """End the processes and remove the files, so that the next suite does not meet them."""
@@ -68,6 +74,12 @@ class Leftovers:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _told(path: Path) -> str:
+    """With the names in a folder, which say who made it."""
+    within = sorted(file.name for file in path.iterdir()) if path.is_dir() else []
+    return f"file {path}" + (f" of {', '.join(within)}" if within else "")
 
 
 def _command(process: psutil.Process) -> str:

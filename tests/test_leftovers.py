@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,24 @@ def test_leftovers_names_a_port_and_a_folder(leftovers: Leftovers) -> None:
         left = leftovers.found(within_s=0)
         assert f"port 127.0.0.1:{server.getsockname()[1]}" in left
         assert f"file {folder}" in left
+    assert leftovers.found(within_s=0) == []
+
+
+def test_leftovers_says_what_is_in_a_folder(leftovers: Leftovers) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("history", "compute_logs"):
+            (Path(folder) / name).mkdir()
+        assert leftovers.found(within_s=0) == [f"file {folder} of compute_logs, history"]
+
+
+def test_leftovers_holds_nothing_against_what_nobody_holds(leftovers: Leftovers) -> None:
+    class Instance:
+        def __init__(self) -> None:
+            self.folder, self.itself = tempfile.TemporaryDirectory(ignore_cleanup_errors=True), self
+
+    held = Instance()
+    assert leftovers.found(within_s=0) == [f"file {held.folder.name}"]
+    del held
     assert leftovers.found(within_s=0) == []
 
 

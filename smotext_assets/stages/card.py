@@ -21,7 +21,7 @@ from smotext_assets.graph import (
 from smotext_assets.stages.recorded_options import options_of_corpus, options_of_labels
 from smotext_assets.stages.reviews import read_by_label
 from smotext_assets.store import Store, notice, refresh_warehouse
-from smotext_core.card import class_map
+from smotext_core.card import MOST_MAPS, class_map
 from smotext_core.card import dataset_card as build_card
 from smotext_core.filters import shortfall
 from smotext_core.privacy import held_back
@@ -74,6 +74,8 @@ def dataset_card(
         gates = _gates(tables, run)
         held = set() if gates is None else set(held_back(gates)["label"])
         made_of, refused_of = (ByLabel(frame, by="label") for frame in (made, rejected))
+        most = made["label"].value_counts().sort("count", "label", descending=[True, False])
+        drawn = set(most["label"].head(MOST_MAPS))
         counts, pictures = [], {}
         for slug in sorted(synthetic_table.sha256_by_label(run)):
             label = names[slug]
@@ -84,7 +86,7 @@ def dataset_card(
             counts.append(
                 (label, (real["split"] == "train").sum(), wanted, accepted.height, reason)
             )
-            if accepted.height:
+            if label in drawn:
                 real, _ = with_vectors(real, embeddings, encoder=generator.encoder_fingerprint)
                 place = {text_id: row for row, text_id in enumerate(real["text_id"])}
                 pictures[label] = class_map(

@@ -116,6 +116,7 @@ def interpolated_vectors(
                 tables.read_frames("interpolated_vectors", {"label": label, "run": run}),
                 train,
                 label=label,
+                n_labels=len(context.partition_keys),
             ),
         }
 

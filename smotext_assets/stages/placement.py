@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from smotext_assets.graph import ByLabel, Table, with_vectors
 from smotext_assets.store import JSON
-from smotext_core.card import MAX_REAL, MAX_SYNTHETIC, class_map, markdown_table
+from smotext_core.card import MAX_REAL, MAX_SYNTHETIC, MOST_MAPS, class_map, markdown_table
 from smotext_core.mixing import placement, spread
 from smotext_core.schemas import RUNS
 
@@ -81,13 +81,17 @@ def picture(
     train: TrainVectors,
     *,
     label: str,
+    n_labels: int,
 ) -> dict[str, dg.MarkdownMetadataValue]:
     """The map of a label's real and mixed vectors, the parents of four joined; {} without any.
 
+    Nor is it drawn where the step makes more than MOST_MAPS.
+
     Args:
         vectors: interpolated vectors of `pairs`, one frame below the other.
+        n_labels: how many the step makes.
     """
-    if pairs.is_empty():
+    if pairs.is_empty() or n_labels > MOST_MAPS:
         return {}
     real = train.of(label)
     few = pairs["parent_ids"].head(4)

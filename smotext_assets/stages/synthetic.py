@@ -21,7 +21,7 @@ from smotext_assets.graph import (
 )
 from smotext_assets.stages.reviews import calibrate_by_readers, reviews_of
 from smotext_assets.store import JSON, Store
-from smotext_core.card import class_map, markdown_table
+from smotext_core.card import MOST_MAPS, class_map, markdown_table
 from smotext_core.filters import (
     FOUND,
     LABEL_RULE,
@@ -236,7 +236,7 @@ def synthetic_texts(
             "first_samples": dg.MetadataValue.md(markdown_table(_named(frame))),
             # its texts stand on the card, which `smotext forget` can withdraw
             "html": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.html"),
-            "map": dg.MetadataValue.md(_picture(real, frame, candidates)),
+            **_picture(real, frame, candidates, n_labels=len(context.partition_keys)),
         }
 
     for_each_partition(context, make)
@@ -285,8 +285,12 @@ def _named(accepted: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _picture(real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFrame) -> str:
-    """The class's map as a Markdown image."""
+def _picture(
+    real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFrame, *, n_labels: int
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """The class's map; {} where the step makes more than MOST_MAPS."""
+    if n_labels > MOST_MAPS:
+        return {}
     made = accepted.join(candidates, on=["sample_id", "text"], how="left").unique(
         "sample_id", maintain_order=True
     )
@@ -297,7 +301,8 @@ def _picture(real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFram
         parents=[tuple(place[p] for p in ids) for ids in made["parent_ids"].head(4)],
         title=real["label"][0],
     )
-    return f"![map](data:image/png;base64,{base64.b64encode(png).decode()})"
+    image = f"![map](data:image/png;base64,{base64.b64encode(png).decode()})"
+    return {"map": dg.MetadataValue.md(image)}
 
 
 @dg.asset_check(asset=synthetic_texts, additional_ins={"labelled_texts": dg.AssetIn()})

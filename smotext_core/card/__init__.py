@@ -5,7 +5,13 @@ Corpus text is data here too: whatever it holds, it is shown, never markup.
 
 from smotext_core.card.blocks import markdown_rows, markdown_text, page, paragraph
 from smotext_core.card.card import dataset_card, size_category
-from smotext_core.card.class_map import MAX_REAL, MAX_SYNTHETIC, class_map, principal_plane
+from smotext_core.card.class_map import (
+    MAX_REAL,
+    MAX_SYNTHETIC,
+    MOST_MAPS,
+    class_map,
+    principal_plane,
+)
 from smotext_core.card.drawing import (
     BLUE,
     DPI,
@@ -32,6 +38,7 @@ __all__ = [
     "INK",
     "MAX_REAL",
     "MAX_SYNTHETIC",
+    "MOST_MAPS",
     "ORANGE",
     "SOFT",
     "class_map",

@@ -110,7 +110,7 @@ def dataset_card(
         *([section("Held back, and published all the same", *held)] if held else []),
         section("Do the texts repeat each other?", *diversity_table(synthetic, labelled)),
         section("What the filters refused", *refused(rejected, synthetic.height, examples or {})),
-        section("Maps", *_maps(pictures)),
+        section("Maps", *_maps(pictures, synthetic["label"].n_unique())),
         section("How to reproduce", *reproduce(run, config, generator, options)),
     ]
     body = "\n".join(as_html for as_html, _ in sections)
@@ -218,15 +218,22 @@ def _sample_blocks(synthetic: pl.DataFrame, labelled: pl.DataFrame) -> list[Bloc
     ]
 
 
-def _maps(pictures: Mapping[str, bytes]) -> list[Block]:
+def _maps(pictures: Mapping[str, bytes], n_labels: int) -> list[Block]:
     if not pictures:
         return [paragraph("No maps were drawn.")]
+    few = len(pictures) < n_labels
+    which = f"Of the {n_labels:,} labels with rows, the {len(pictures)} with most: each" * few
     images = [picture(f"Map of {label}", pictures[label])[0] for label in sorted(pictures)]
     note = (
-        "Each label in the plane where its real texts differ most. A plane cannot show distances "
-        "in hundreds of dimensions: texts that fall together here may still differ."
+        f"{which or 'Each label'} in the plane where its real texts differ most. A plane cannot "
+        "show distances in hundreds of dimensions: texts that fall together here may still differ."
     )
-    maps = f'<div class="maps">{"".join(images)}</div>', "The HTML card has a map of each label."
+    told = (
+        f"The HTML card has a map of {len(pictures)} of them."
+        if few
+        else ("The HTML card has a map of each label.")
+    )
+    maps = f'<div class="maps">{"".join(images)}</div>', told
     return [paragraph(note), maps]
 
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_REAL, MAX_SYNTHETIC = 1500, 500
+# A map takes a tenth of a second and 30 kB: of thousands of labels that is most of a run's time,
+# and a page that no browser opens. More labels than this are not all drawn.
+MOST_MAPS = 100
 
 
 def class_map(

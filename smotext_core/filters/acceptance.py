@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from smotext_core.filters.label_classifier import label_agrees, label_confidence
+from smotext_core.filters.label_classifier import LabelClassifier
 from smotext_core.filters.relevance import RELEVANCE, by_marginal_relevance
 from smotext_core.neighbors import closest_cosine, unit
 from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS, conform
@@ -29,9 +28,6 @@ from smotext_core.texts import (
     word_shingles,
     words,
 )
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -119,7 +115,7 @@ def accept(
     parent_embeddings: Mapping[str, Floats],
     real_texts: Sequence[str] | KnownTexts,
     real_embeddings: Floats,
-    classifier: Pipeline,
+    classifier: LabelClassifier,
     n_wanted: int,
     min_round_trip: float = 0.3,
     max_copied_words: int = 9,
@@ -195,7 +191,7 @@ def accept(
     if len(texts):
         near |= near_duplicate_embeddings(vectors, real_embeddings, threshold=near_duplicate_cosine)
     reasons = degenerate(texts, min_words=min_words)
-    confidence = label_confidence(classifier, vectors, label)
+    confidence = classifier.confidence(vectors, label)
     refusals = [
         (_made_up(frame["unknown_words"], real), "made-up word"),
         (~round_trip(cosines, minimum=min_round_trip), "round trip below minimum"),
@@ -234,7 +230,7 @@ def accept(
 
 def _off_label(
     confidence: Floats,
-    classifier: Pipeline,
+    classifier: LabelClassifier,
     vectors: Floats,
     label: str,
     check_label: bool,
@@ -243,7 +239,7 @@ def _off_label(
     if not check_label:
         return []
     if minimum is None:
-        return [(~label_agrees(classifier, vectors, label), "another label is likelier")]
+        return [(~classifier.agrees(vectors, label), "another label is likelier")]
     return [(confidence < np.float32(minimum), "label confidence below minimum")]
 
 

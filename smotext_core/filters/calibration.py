@@ -7,7 +7,7 @@ of those that do not belong would pass as well.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from smotext_core.schemas import CALIBRATION
 from smotext_core.xrag import Candidates
 
 # One up where the same texts give other figures: recorded ones are then made anew.
-ROUND_TRIP_RULE, LABEL_RULE = 2, 1
+ROUND_TRIP_RULE, LABEL_RULE = 2, 2
 ROUND_TRIP_REFUSED = 0.05  # share of held-out texts whose closest decoding is refused
 LABEL_REFUSED = 0.10  # share of a label's own texts; a rare label's rows tell no finer
 OTHERS_PASSING = 0.05  # share of the texts of other labels that may pass for the label
@@ -29,6 +29,7 @@ MIN_ROUND_TRIP_ROWS = 20  # fewer do not tell a 5 % quantile
 COMPETENCE, LEAST_COMPETENCE = "competence", 0.5
 MIN_LABEL_ROWS = 10  # fewer do not tell a 10 % quantile
 FOLDS = 5
+LABELS_AT_ONCE = 200
 
 
 def calibration_texts(texts: pl.DataFrame, *, n: int) -> pl.DataFrame:
@@ -131,20 +132,11 @@ def calibrate_labels(
     names = np.asarray(labels, dtype=np.str_)
     folds = _folds(labels, documents)
     known = sorted(set(labels))
-    confidence = np.full((len(names), len(known)), np.nan, dtype=np.float32)
-    for fold in range(FOLDS):
-        judged = folds == fold
-        if not judged.any() or len(set(names[~judged])) < 2:
-            continue
-        classifier = fit_label_classifier(embeddings[~judged], names[~judged].tolist(), seed=seed)
-        # once for all labels: a column is what `label_confidence` gives of its label
-        columns = np.searchsorted(known, classifier.classes_)
-        confidence[np.ix_(judged, columns)] = classifier.predict_proba(embeddings[judged])
-    rows = []
+    codes = np.searchsorted(known, names)
     of = np.unique(np.asarray(documents, dtype=np.str_), return_inverse=True)[1]
-    codes, has_label = np.searchsorted(known, names), np.zeros(len(of), dtype=np.bool_)
-    for column, label in enumerate(known):
-        scores = confidence[:, column].astype(np.float64)
+    has_label = np.zeros(len(of), dtype=np.bool_)
+    rows = []
+    for column, scores in _unseen(embeddings, names, folds, known, seed=seed):
         judged = ~np.isnan(scores)
         mine = codes == column
         has_label[of[mine]] = True
@@ -152,15 +144,49 @@ def calibrate_labels(
         has_label[:] = False
         few = min(len(own), len(others)) < MIN_LABEL_ROWS
         if few or len(np.unique(of[mine])) < FOLDS:
-            rows.append(_row("label_confidence", label, None, own, others))
+            rows.append(_row("label_confidence", known[column], None, own, others))
             continue
         threshold = max(
             np.quantile(own, LABEL_REFUSED),
             np.quantile(others, 1 - OTHERS_PASSING),
             1 / len(known),
         )
-        rows.append(_row("label_confidence", label, _down(threshold), own, others))
+        rows.append(_row("label_confidence", known[column], _down(threshold), own, others))
     return pl.concat(rows)
+
+
+def _unseen(
+    embeddings: Floats,
+    names: npt.NDArray[np.str_],
+    folds: npt.NDArray[np.int64],
+    known: Sequence[str],
+    *,
+    seed: int,
+) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
+    """The number of each label, and what the classifiers of the other folds give it, (n,).
+
+    NaN where a row is in no fold or its classifier does not know the label. Labels are taken in
+    blocks: rows × labels is more than memory holds of a hundred thousand and ten thousand.
+    """
+    fitted = []
+    for fold in range(FOLDS):
+        judged = np.flatnonzero(folds == fold)
+        rest = names[folds != fold]
+        if len(judged) and len(set(rest)) >= 2:
+            classifier = fit_label_classifier(embeddings[folds != fold], rest.tolist(), seed=seed)
+            normalizers = classifier.normalizers(embeddings[judged])
+            fitted.append(
+                (judged, classifier, normalizers, np.searchsorted(known, classifier.labels))
+            )
+    for start in range(0, len(known), LABELS_AT_ONCE):
+        end = min(start + LABELS_AT_ONCE, len(known))
+        block = np.full((end - start, len(names)), np.nan, dtype=np.float32)
+        for judged, classifier, normalizers, places in fitted:
+            among = np.flatnonzero((places >= start) & (places < end))
+            found = classifier.probabilities(embeddings[judged], normalizers, among)
+            block[np.ix_(places[among] - start, judged)] = found.T
+        for column in range(start, end):
+            yield column, block[column - start].astype(np.float64)
 
 
 def threshold_of(calibration: pl.DataFrame, label: str | None = None) -> float | None:

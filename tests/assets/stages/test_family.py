@@ -12,7 +12,8 @@ import pytest
 
 from smotext_assets.cli.pairs import add_pair_options, pair_options
 from smotext_assets.graph.frozen_runs import DEFAULTS
-from smotext_assets.graph.partitions import runs
+from smotext_assets.graph.partitions import range_tags, runs
+from smotext_assets.stages import card, placement, synthetic
 from smotext_assets.stages.pairs import ClassPairsConfig
 from smotext_core import SMOTExT
 from smotext_core.mixing.interpolation import MIXINGS
@@ -21,6 +22,7 @@ from tests.assets.conftest import (
     BY_LABEL_AND_RUN,
     COUNTS,
     Home,
+    copy_of,
     corpus_rows,
     failures,
     write_corpus,
@@ -184,8 +186,8 @@ def test_graph_mixes_no_passages_of_one_document(home: Home, tmp_path: Path, acr
 # where vectors lie
 
 
-def metadata_of(home: Home, key: str) -> dict[str, Any]:
-    records = home.instance.fetch_materializations(dg.AssetKey("interpolated_vectors"), limit=50)
+def metadata_of(home: Home, key: str, of: str = "interpolated_vectors") -> dict[str, Any]:
+    records = home.instance.fetch_materializations(dg.AssetKey(of), limit=50, ascending=True)
     return {
         r.partition_key: r.asset_materialization.metadata  # type: ignore[union-attr,misc]
         for r in records.records
@@ -202,6 +204,25 @@ def test_graph_tells_where_vectors_lie(finished: Home) -> None:
     assert str(told["map"].value).startswith("![map](data:image/png;base64,")
     assert "map" not in metadata_of(finished, "astronomy|r1")  # no sample was wanted
     assert not {"foreign_share", "map"} & set(metadata_of(finished, "astronomy|r1"))
+
+
+def test_maps_of_many_labels_are_not_all_drawn(
+    finished: Home, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, keys = copy_of(finished, tmp_path), ["cooking|r1", "medicine|r1"]
+    for stage in (card, placement, synthetic):
+        monkeypatch.setattr(stage, "MOST_MAPS", 1)
+    for name in ("interpolated_vectors", "synthetic_texts"):
+        assert home.materialize(corpus, [name], tags=range_tags(keys)).success
+        told = [metadata_of(home, key, of=name) for key in keys]
+        assert all("map" not in one and one["seconds"].value >= 0 for one in told)
+        assert home.materialize(corpus, [name], partition_key="cooking|r1").success
+        assert "map" in metadata_of(home, "cooking|r1", of=name)
+    assert home.materialize(corpus, ["dataset_card"], partition_key="r1").success
+    html = home.store.read_bytes("dataset_card/r1.html").decode()
+    assert "Of the 2 labels with rows, the 1 with most" in html
+    assert "Map of medicine" in html
+    assert "Map of cooking" not in html
 
 
 def test_vectors_keep_norm_warns_of_shrunken_vectors(home: Home, corpus: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from smotext_core.filters import calibration
 from smotext_core.schemas import CALIBRATION
@@ -183,3 +184,12 @@ def test_calibrate_labels_of_texts_with_two_labels_counts_none_as_another_s() ->
     folds = calibration._folds(labels, documents)
     of = dict(zip(documents, folds, strict=True))
     assert [of[document] for document in documents] == folds.tolist()
+
+
+def test_calibrate_labels_says_the_same_of_labels_in_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, labels, documents = topics()
+    whole = calibration.calibrate_labels(rows, labels, documents, seed=0)
+    monkeypatch.setattr(calibration, "LABELS_AT_ONCE", 1)
+    assert_frame_equal(calibration.calibrate_labels(rows, labels, documents, seed=0), whole)

@@ -67,11 +67,11 @@ def two_classes(n: int = 40) -> tuple[np.ndarray, list[str]]:
 def test_label_classifier_tells_the_classes_apart() -> None:
     classifier = label_classifier.fit_label_classifier(*two_classes(), seed=0)
     probes = np.eye(8, dtype=np.float32)[:2]
-    assert label_classifier.label_agrees(classifier, probes, "b").tolist() == [False, True]
-    confidence = label_classifier.label_confidence(classifier, probes, "b")
+    assert classifier.agrees(probes, "b").tolist() == [False, True]
+    confidence = classifier.confidence(probes, "b")
     assert confidence.dtype == np.float32
     assert confidence[0] < 0.2 < 0.8 < confidence[1]
-    other = label_classifier.label_confidence(classifier, probes, "a")
+    other = classifier.confidence(probes, "a")
     np.testing.assert_allclose(confidence + other, 1, rtol=1e-5)
 
 
@@ -80,7 +80,7 @@ def test_label_classifier_balances_a_rare_class() -> None:
     classifier = label_classifier.fit_label_classifier(rows, labels, seed=0)
     between = np.full((1, 8), 0, dtype=np.float32)
     between[0, :2] = 1  # as near one centre as the other
-    assert 0.3 < label_classifier.label_confidence(classifier, between, "b")[0] < 0.7
+    assert 0.3 < classifier.confidence(between, "b")[0] < 0.7
 
 
 def test_label_classifier_ignores_the_length_of_vectors() -> None:
@@ -88,10 +88,39 @@ def test_label_classifier_ignores_the_length_of_vectors() -> None:
     plain = label_classifier.fit_label_classifier(rows, labels, seed=0)
     scaled = label_classifier.fit_label_classifier(rows * 1000, labels, seed=0)
     np.testing.assert_allclose(
-        label_classifier.label_confidence(plain, rows, "a"),
-        label_classifier.label_confidence(scaled, rows * 7, "a"),
+        plain.confidence(rows, "a"),
+        scaled.confidence(rows * 7, "a"),
         atol=1e-3,
     )
+
+
+def many_topics(n_labels: int, each: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Rows (n_labels · each, 32) around a centre a label."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(1).normal(size=(n_labels, 32)).repeat(each, axis=0)
+    rows = centres + 0.5 * rng.normal(size=centres.shape)
+    return rows.astype(np.float32), [f"l{row // each:04}" for row in range(len(rows))]
+
+
+@pytest.mark.parametrize("each", [1, 4])
+def test_label_classifier_of_many_labels_is_a_discriminant(each: int) -> None:
+    n_labels = label_classifier.MOST_REGRESSED + 1
+    classifier = label_classifier.fit_label_classifier(*many_topics(n_labels, each), seed=0)
+    rows, labels = many_topics(n_labels, 4, seed=2)
+    agrees = [classifier.agrees(rows[[i]], label)[0] for i, label in enumerate(labels)]
+    assert np.mean(agrees) > 0.9
+    both = classifier.probabilities(rows, classifier.normalizers(rows), np.arange(n_labels))
+    np.testing.assert_allclose(both.sum(axis=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(both[:, 3], classifier.confidence(rows, "l0003"), rtol=1e-4)
+
+
+def test_label_classifier_says_the_same_of_rows_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, labels = many_topics(12, 5)
+    classifier = label_classifier.fit_label_classifier(rows, labels, seed=0)
+    whole = classifier.confidence(rows, "l0003"), classifier.agrees(rows, "l0003")
+    monkeypatch.setattr(label_classifier, "SCORES_AT_ONCE", 7 * 12)
+    np.testing.assert_allclose(classifier.confidence(rows, "l0003"), whole[0], rtol=1e-4)
+    np.testing.assert_array_equal(classifier.agrees(rows, "l0003"), whole[1])
 
 
 def test_fit_label_classifier_refuses_one_class() -> None:
@@ -103,8 +132,8 @@ def test_fit_label_classifier_refuses_one_class() -> None:
 
 def test_label_confidence_refuses_an_unknown_label() -> None:
     classifier = label_classifier.fit_label_classifier(*two_classes(), seed=0)
-    with pytest.raises(ValueError, match="'c'; it was fitted on \\['a', 'b'\\]"):
-        label_classifier.label_confidence(classifier, np.ones((1, 8), np.float32), "c")
+    with pytest.raises(ValueError, match="'c'; it was fitted on 2 others: 'a', 'b'"):
+        classifier.confidence(np.ones((1, 8), np.float32), "c")
 
 
 def test_copied_words_ignores_case_and_punctuation() -> None:
