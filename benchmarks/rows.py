@@ -6,8 +6,9 @@ Each rare label of a draw of the imbalance grid gets `CURVE[-1]` rows. Arms besi
 `smotext_core.efficacy`, whose "smotext" has all of them: the first n of each label (`rows_n`), as
 many of the nearest unlabelled texts (`ceiling_n`), and of `USUAL` rows: with a half and a quarter
 of a real row's weight (`half`, `quarter`), and made at a quarter of the way from the base to its
-neighbour, in place of anywhere between them (`near_base`). A draw is one file under --out and
-skipped if there; --quick makes a small draw and no results.
+neighbour, in place of anywhere between them (`near_base`). `learnt` is the `rows_n` that serves
+best the rows that the draw left out, of which no synthetic row descends. A draw is one file under
+--out and skipped if there; --quick makes a small draw and no results.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from efficacy import (
     reported,
     rows_of,
 )
+from sklearn.metrics import f1_score
 
 from smotext_core.efficacy import PROTOCOL, compare, subsample
 from smotext_core.filters import RELEVANCE
@@ -81,6 +83,16 @@ def draw(
         number=number, n_candidates=N_CANDIDATES, lam=NEAR,
     )  # fmt: skip
     said = predictions(cell, train, test, test_vectors, made, others, generator, number)
+    left_out = train.join(parents, on="text_id", how="anti")
+    tried = {name: others[name] for name in (f"rows_{n}" for n in curve)}
+    of_left_out = predictions(
+        cell, parents, left_out, generator.encode(left_out["text"].to_list()), made, tried,
+        generator, number,
+    )  # fmt: skip
+    truth = [sorted(cell.real).index(label) for label in left_out["label"]]
+    for head in ("embedding", "tfidf"):  # the fewest rows where equal
+        scores = [f1_score(truth, of_left_out[head, arm][0], average="macro") for arm in tried]
+        said[head, "learnt"] = said[head, list(tried)[int(np.argmax(scores))]]
     return pl.DataFrame(
         [(head, arm, one.tolist()) for (head, arm), (one,) in said.items()],
         schema=["head", "arm", "predicted"],
@@ -115,7 +127,7 @@ def run(given: argparse.Namespace, say: Callable[[str], None]) -> None:
     test = fixed_test_rows(cell, rows, quick=given.quick)
     test_vectors = generator.encode(test["text"].to_list())
     inputs = [*cell[:-1], generator.fingerprint, given.dtype, given.quick, PROTOCOL, RELEVANCE]
-    inputs += [CURVE, USUAL, NEAR, N_CANDIDATES, N_NEAREST, N_TEST, MAX_WORDS]
+    inputs += ["learnt", CURVE, USUAL, NEAR, N_CANDIDATES, N_NEAREST, N_TEST, MAX_WORDS]
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
     draws = drawn(
         given.out,

@@ -3,7 +3,7 @@
 Fills in `case-study.template.md` and writes `case-study.md` and `images/case-*.png` beside itself
 or in the folder --out. Run it again when the weights change.
 
-    python docs/case_study.py --generator mini
+    python docs/case_study.py
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="write the case study's page and pictures")
-    parser.add_argument("--generator", default="mini", help="mini, xrag-7b or a generator folder")
+    parser.add_argument("--generator", default="small", help="a name as in a run, or a folder")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     given = parser.parse_args()
