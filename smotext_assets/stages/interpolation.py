@@ -50,6 +50,8 @@ def interpolated_vectors(
         labelled_texts.read().filter(pl.col("split") == "train"), embeddings, encoder=encoder
     )
 
+    n_labels = len(context.partition_keys)  # once: Dagster looks each of them up
+
     def make(label: str, run: str) -> dict[str, object]:
         pairs, real = class_pairs.read(label=label, run=run), embeddings.read(label=label)
         if class_pairs.metadata(label=label, run=run)["embeddings"] != embeddings.sha256(
@@ -116,7 +118,7 @@ def interpolated_vectors(
                 tables.read_frames("interpolated_vectors", {"label": label, "run": run}),
                 train,
                 label=label,
-                n_labels=len(context.partition_keys),
+                n_labels=n_labels,
             ),
         }
 

@@ -137,6 +137,8 @@ def synthetic_texts(
         }
         return _label_calibration(tables, config, train, made_from)
 
+    n_labels = len(context.partition_keys)  # once: Dagster looks each of them up
+
     def make(label: str, run: str) -> dict[str, object]:
         frozen = frozen_run(
             tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
@@ -236,7 +238,7 @@ def synthetic_texts(
             "first_samples": dg.MetadataValue.md(markdown_table(_named(frame))),
             # its texts stand on the card, which `smotext forget` can withdraw
             "html": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.html"),
-            **_picture(real, frame, candidates, n_labels=len(context.partition_keys)),
+            **_picture(real, frame, candidates, n_labels=n_labels),
         }
 
     for_each_partition(context, make)
