@@ -121,9 +121,7 @@ def synthetic_texts(
     )
     train, texts_of = corpus.filter(pl.col("split") == "train"), ByLabel(corpus)
     known = cache(lambda: KnownTexts(corpus["text"].to_list()))  # not where all is made
-    classifier = fit_label_classifier(
-        train["embedding"].to_numpy(), train["label"].to_list(), seed=0
-    )
+    classifier = fit_label_classifier(train["embedding"].to_numpy(), train["label"].to_list())
 
     reviews = cache(lambda run: reviews_of(tables, run))
 
@@ -270,7 +268,6 @@ def _label_calibration(
                 train["embedding"].to_numpy(),
                 train["label"].to_list(),
                 train["document_id"].to_list(),
-                seed=0,
             ),
             {"made_from": inputs},
         ),

@@ -103,7 +103,7 @@ def calibrate_round_trip(
 
 
 def calibrate_labels(
-    embeddings: Floats, labels: Sequence[str], documents: Sequence[str], *, seed: int
+    embeddings: Floats, labels: Sequence[str], documents: Sequence[str]
 ) -> pl.DataFrame:
     """The least confidence of each label, from real train texts the classifier did not see.
 
@@ -136,7 +136,7 @@ def calibrate_labels(
     of = np.unique(np.asarray(documents, dtype=np.str_), return_inverse=True)[1]
     has_label = np.zeros(len(of), dtype=np.bool_)
     rows = []
-    for column, scores in _unseen(embeddings, names, folds, known, seed=seed):
+    for column, scores in _unseen(embeddings, names, folds, known):
         judged = ~np.isnan(scores)
         mine = codes == column
         has_label[of[mine]] = True
@@ -160,8 +160,6 @@ def _unseen(
     names: npt.NDArray[np.str_],
     folds: npt.NDArray[np.int64],
     known: Sequence[str],
-    *,
-    seed: int,
 ) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
     """The number of each label, and what the classifiers of the other folds give it, (n,).
 
@@ -173,7 +171,7 @@ def _unseen(
         judged = np.flatnonzero(folds == fold)
         rest = names[folds != fold]
         if len(judged) and len(set(rest)) >= 2:
-            classifier = fit_label_classifier(embeddings[folds != fold], rest.tolist(), seed=seed)
+            classifier = fit_label_classifier(embeddings[folds != fold], rest.tolist())
             normalizers = classifier.normalizers(embeddings[judged])
             fitted.append(
                 (judged, classifier, normalizers, np.searchsorted(known, classifier.labels))

@@ -74,9 +74,7 @@ class LabelClassifier(NamedTuple):
             yield unit(embeddings[start : start + step]) @ self.weights.T + self.offsets
 
 
-def fit_label_classifier(
-    embeddings: Floats, labels: Sequence[str], *, seed: int
-) -> LabelClassifier:
+def fit_label_classifier(embeddings: Floats, labels: Sequence[str]) -> LabelClassifier:
     """A classifier from real training vectors (n, d) of all labels, each label counting the same.
 
     Of up to MOST_REGRESSED labels logistic regression, C = 10; of more Fisher's linear
@@ -98,16 +96,16 @@ def fit_label_classifier(
             "pass the vectors of every class, not only of the one that is augmented"
         )
     fit = _regression if len(known) <= MOST_REGRESSED else _discriminant
-    weights, offsets = fit(unit(embeddings), codes, seed)
+    weights, offsets = fit(unit(embeddings), codes)
     return LabelClassifier(known.tolist(), weights.astype(np.float32), offsets.astype(np.float32))
 
 
 def _regression(
-    units: Floats, codes: npt.NDArray[np.intp], seed: int
+    units: Floats, codes: npt.NDArray[np.intp]
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(class_weight="balanced", C=10.0, max_iter=1000, random_state=seed)
+    fitted = LogisticRegression(class_weight="balanced", C=10.0, max_iter=1000)
     fitted.fit(units, codes)
     weights, offsets = fitted.coef_, fitted.intercept_
     if len(weights) == 1:  # of two labels the second alone has scores
@@ -116,7 +114,7 @@ def _regression(
 
 
 def _discriminant(
-    units: Floats, codes: npt.NDArray[np.intp], seed: int
+    units: Floats, codes: npt.NDArray[np.intp]
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
     from sklearn.covariance import ledoit_wolf
 
@@ -126,8 +124,9 @@ def _discriminant(
     means /= counts[:, None]
     within = units - means[codes].astype(np.float32)
     covariance, _ = ledoit_wolf(within, assume_centered=True)
-    if free := len(units) - len(counts):
+    free = len(units) - len(counts)
+    if free and covariance.trace() > 0:
         weights = np.linalg.solve(covariance * (len(units) / free), means.T).T
-    else:  # a row a label tells nothing of how they spread: the nearest mean
+    else:  # one row a label, or the same one, tells nothing of how they spread: the nearest mean
         weights = means
     return weights, -(weights * means).sum(axis=1) / 2

@@ -59,9 +59,9 @@ class Acceptance:
         self._every = KnownTexts([text for label in texts for text in texts[label]])
         self._embeddings = np.concatenate([embeddings[label] for label in texts])
         labels = [label for label in texts for _ in texts[label]]
-        self._classifier = fit_label_classifier(self._embeddings, labels, seed=0)
+        self._classifier = fit_label_classifier(self._embeddings, labels)
         documents = [str(row) for row in range(len(labels))]
-        self._calibration = calibrate_labels(self._embeddings, labels, documents, seed=0)
+        self._calibration = calibrate_labels(self._embeddings, labels, documents)
 
     def sample(
         self,

@@ -50,7 +50,7 @@ def accept(
         "parent_embeddings": {"t0": parents[0], "t1": parents[1]},
         "real_texts": REAL,
         "real_embeddings": parents,
-        "classifier": label_classifier.fit_label_classifier(train, ["a"] * 20 + ["b"] * 20, seed=0),
+        "classifier": label_classifier.fit_label_classifier(train, ["a"] * 20 + ["b"] * 20),
         "n_wanted": 10,
     }
     vectors = np.array([vector(row[4], i) for i, row in enumerate(rows)], dtype=np.float32)

@@ -78,14 +78,14 @@ def topics(seed: int = 0) -> tuple[np.ndarray, list[str], list[str]]:
 
 
 def test_calibrate_labels_passes_nine_in_ten_and_few_others() -> None:
-    frame = calibration.calibrate_labels(*topics(), seed=0)
+    frame = calibration.calibrate_labels(*topics())
     assert frame["label"].to_list() == ["astronomy", "banking", "cooking", "medicine"]
     assert frame["n_own"].to_list() == [120, 4, 40, 20]
     assert frame["threshold"].is_null().to_list() == [False, True, False, False]  # four are too few
     told = frame.drop_nulls("threshold")
     assert (told["others_passing"] <= 0.06).all()  # 5 %, and the row that is the quantile
     assert (told["own_passing"] >= 0.85).all()
-    assert frame.equals(calibration.calibrate_labels(*topics(), seed=0))
+    assert frame.equals(calibration.calibrate_labels(*topics()))
     assert calibration.threshold_of(frame, "banking") is None
     assert calibration.threshold_of(frame, "no such label") is None
 
@@ -95,12 +95,12 @@ def test_calibrate_labels_judges_texts_the_classifier_did_not_see() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(120, 64)).astype(np.float32)
     labels = ["a", "b"] * 60
-    row = calibration.calibrate_labels(rows, labels, [str(i) for i in range(120)], seed=0)
+    row = calibration.calibrate_labels(rows, labels, [str(i) for i in range(120)])
     assert (row["own_passing"] < 0.2).all()
     # Passages of one document are judged together: copies under one id give nothing away.
     twice = np.concatenate([rows, rows])
     ids = [str(i) for i in range(120)] * 2
-    copies = calibration.calibrate_labels(twice, labels * 2, ids, seed=0)
+    copies = calibration.calibrate_labels(twice, labels * 2, ids)
     assert (copies["own_passing"] < 0.2).all()
 
 
@@ -111,7 +111,7 @@ def test_calibrate_labels_asks_for_more_than_knowing_nothing() -> None:
     rows = np.eye(4, dtype=np.float32)[axes] + 0.02 * rng.normal(size=(1242, 4)).astype(np.float32)
     labels = ["a"] * 600 + ["b"] * 600 + ["rare"] * 42
     documents = [str(i) for i in rng.permutation(1242)]
-    frame = calibration.calibrate_labels(rows, labels, documents, seed=0)
+    frame = calibration.calibrate_labels(rows, labels, documents)
     rare = frame.row(2, named=True)
     assert rare["threshold"] == 0.333
     assert rare["own_passing"] == pytest.approx(36 / 42)
@@ -122,11 +122,11 @@ def test_calibrate_labels_keeps_lone_documents_in_training() -> None:
     rows, labels, _ = topics()
     two = [label if label == "astronomy" else "rest" for label in labels]
     documents = ["one" if label == "rest" else f"d{i}" for i, label in enumerate(two)]
-    frame = calibration.calibrate_labels(rows, two, documents, seed=0)
+    frame = calibration.calibrate_labels(rows, two, documents)
     assert frame["n_own"].to_list() == [120, 0]
     assert frame["threshold"].null_count() == 2
     with pytest.raises(ValueError, match="184 rows, 183 labels"):
-        calibration.calibrate_labels(rows, labels[1:], documents, seed=0)
+        calibration.calibrate_labels(rows, labels[1:], documents)
 
 
 def test_competence_is_the_share_nearer_than_another_label_s_text() -> None:
@@ -173,7 +173,7 @@ def test_calibrate_labels_of_texts_with_two_labels_counts_none_as_another_s() ->
     rows = np.concatenate([rows, rows[both]])
     labels = [*labels, *["surgery"] * len(both)]
     documents = [*documents, *(documents[n] for n in both)]
-    frame = calibration.calibrate_labels(rows, labels, documents, seed=0)
+    frame = calibration.calibrate_labels(rows, labels, documents)
     own = {row["label"]: row for row in frame.iter_rows(named=True)}
     for label in ("medicine", "surgery"):
         assert own[label]["n_own"] == len(both)
@@ -190,6 +190,6 @@ def test_calibrate_labels_says_the_same_of_labels_in_blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows, labels, documents = topics()
-    whole = calibration.calibrate_labels(rows, labels, documents, seed=0)
+    whole = calibration.calibrate_labels(rows, labels, documents)
     monkeypatch.setattr(calibration, "LABELS_AT_ONCE", 1)
-    assert_frame_equal(calibration.calibrate_labels(rows, labels, documents, seed=0), whole)
+    assert_frame_equal(calibration.calibrate_labels(rows, labels, documents), whole)

@@ -65,7 +65,7 @@ def two_classes(n: int = 40) -> tuple[np.ndarray, list[str]]:
 
 
 def test_label_classifier_tells_the_classes_apart() -> None:
-    classifier = label_classifier.fit_label_classifier(*two_classes(), seed=0)
+    classifier = label_classifier.fit_label_classifier(*two_classes())
     probes = np.eye(8, dtype=np.float32)[:2]
     assert classifier.agrees(probes, "b").tolist() == [False, True]
     confidence = classifier.confidence(probes, "b")
@@ -77,7 +77,7 @@ def test_label_classifier_tells_the_classes_apart() -> None:
 
 def test_label_classifier_balances_a_rare_class() -> None:
     rows, labels = two_classes(200)
-    classifier = label_classifier.fit_label_classifier(rows, labels, seed=0)
+    classifier = label_classifier.fit_label_classifier(rows, labels)
     between = np.full((1, 8), 0, dtype=np.float32)
     between[0, :2] = 1  # as near one centre as the other
     assert 0.3 < classifier.confidence(between, "b")[0] < 0.7
@@ -85,8 +85,8 @@ def test_label_classifier_balances_a_rare_class() -> None:
 
 def test_label_classifier_ignores_the_length_of_vectors() -> None:
     rows, labels = two_classes()
-    plain = label_classifier.fit_label_classifier(rows, labels, seed=0)
-    scaled = label_classifier.fit_label_classifier(rows * 1000, labels, seed=0)
+    plain = label_classifier.fit_label_classifier(rows, labels)
+    scaled = label_classifier.fit_label_classifier(rows * 1000, labels)
     np.testing.assert_allclose(
         plain.confidence(rows, "a"),
         scaled.confidence(rows * 7, "a"),
@@ -105,7 +105,7 @@ def many_topics(n_labels: int, each: int, seed: int = 0) -> tuple[np.ndarray, li
 @pytest.mark.parametrize("each", [1, 4])
 def test_label_classifier_of_many_labels_is_a_discriminant(each: int) -> None:
     n_labels = label_classifier.MOST_REGRESSED + 1
-    classifier = label_classifier.fit_label_classifier(*many_topics(n_labels, each), seed=0)
+    classifier = label_classifier.fit_label_classifier(*many_topics(n_labels, each))
     rows, labels = many_topics(n_labels, 4, seed=2)
     agrees = [classifier.agrees(rows[[i]], label)[0] for i, label in enumerate(labels)]
     assert np.mean(agrees) > 0.9
@@ -114,9 +114,17 @@ def test_label_classifier_of_many_labels_is_a_discriminant(each: int) -> None:
     np.testing.assert_allclose(both[:, 3], classifier.confidence(rows, "l0003"), rtol=1e-4)
 
 
+def test_label_classifier_of_many_labels_takes_rows_that_are_the_same() -> None:
+    rows, labels = many_topics(label_classifier.MOST_REGRESSED + 1, 1)
+    classifier = label_classifier.fit_label_classifier(
+        np.repeat(rows, 2, axis=0), sorted(labels * 2)
+    )
+    assert all(classifier.agrees(rows[[i]], label)[0] for i, label in enumerate(labels))
+
+
 def test_label_classifier_says_the_same_of_rows_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, labels = many_topics(12, 5)
-    classifier = label_classifier.fit_label_classifier(rows, labels, seed=0)
+    classifier = label_classifier.fit_label_classifier(rows, labels)
     whole = classifier.confidence(rows, "l0003"), classifier.agrees(rows, "l0003")
     monkeypatch.setattr(label_classifier, "SCORES_AT_ONCE", 7 * 12)
     np.testing.assert_allclose(classifier.confidence(rows, "l0003"), whole[0], rtol=1e-4)
@@ -125,13 +133,13 @@ def test_label_classifier_says_the_same_of_rows_in_blocks(monkeypatch: pytest.Mo
 
 def test_fit_label_classifier_refuses_one_class() -> None:
     with pytest.raises(ValueError, match="two classes or more; got \\['a'\\]"):
-        label_classifier.fit_label_classifier(np.ones((3, 2), np.float32), ["a"] * 3, seed=0)
+        label_classifier.fit_label_classifier(np.ones((3, 2), np.float32), ["a"] * 3)
     with pytest.raises(ValueError, match="3 rows and 2 labels"):
-        label_classifier.fit_label_classifier(np.ones((3, 2), np.float32), ["a", "b"], seed=0)
+        label_classifier.fit_label_classifier(np.ones((3, 2), np.float32), ["a", "b"])
 
 
 def test_label_confidence_refuses_an_unknown_label() -> None:
-    classifier = label_classifier.fit_label_classifier(*two_classes(), seed=0)
+    classifier = label_classifier.fit_label_classifier(*two_classes())
     with pytest.raises(ValueError, match="'c'; it was fitted on 2 others: 'a', 'b'"):
         classifier.confidence(np.ones((1, 8), np.float32), "c")
 
