@@ -1,8 +1,10 @@
 """How many synthetic rows, of which weight and how near to their base, on draws of `efficacy.py`.
 
     python benchmarks/rows.py --corpus 20newsgroups|banking77|mtsamples --setting 10:1|50:1
+    python benchmarks/rows.py --setting "5 a label" --curve 10 20 40
 
-Each rare label of a draw of the imbalance grid gets `CURVE[-1]` rows. Arms beside those of
+Each rare label of a draw of the imbalance grid, or each label of one of few shots, gets the last of
+`--curve` in rows. Arms beside those of
 `smotext_core.efficacy`, whose "smotext" has all of them: the first n of each label (`rows_n`), as
 many of the nearest unlabelled texts (`ceiling_n`), and of `USUAL` rows: with a half and a quarter
 of a real row's weight (`half`, `quarter`), and made at a quarter of the way from the base to its
@@ -24,6 +26,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from efficacy import (
+    MADE,
     MAX_WORDS,
     N_CANDIDATES,
     N_NEAREST,
@@ -47,6 +50,7 @@ from smotext_core.xrag import Generator, NearestTexts, load_generator
 
 CURVE = (10, 20, 40, 80, 160)  # rows added to a rare label
 USUAL, NEAR = 40, 0.25
+IMBALANCE = ("10:1", "50:1")
 
 
 def draw(
@@ -58,8 +62,8 @@ def draw(
     number: int,
     *,
     pool_vectors: Any,
-    curve: Sequence[int] = CURVE,
-    usual: int = USUAL,
+    curve: Sequence[int],
+    usual: int,
 ) -> pl.DataFrame:
     """Predictions of one draw: head, arm, one code a test row."""
     pool = rows.filter(pl.col("split") == "train")
@@ -121,17 +125,20 @@ def run(given: argparse.Namespace, say: Callable[[str], None]) -> None:
     generator = load_generator("small", dtype=given.dtype)
     rows, _ = read(given.corpus)
     pool_vectors = generator.encode(rows.filter(pl.col("split") == "train")["text"].to_list())
-    found = cells("imbalance", given.corpus, quick=False)
+    study = "imbalance" if given.setting in IMBALANCE else "few-shot"
+    found = cells(study, given.corpus, quick=False)
     cell = next(one for one in found if one.setting == given.setting)
-    sizes: dict[str, Any] = {"curve": (1, 2), "usual": 2} if given.quick else {}
+    sizes: dict[str, Any] = {"curve": given.curve, "usual": min(USUAL, given.curve[-1])}
+    if given.quick:
+        sizes = {"curve": (1, 2), "usual": 2}
     test = fixed_test_rows(cell, rows, quick=given.quick)
     test_vectors = generator.encode(test["text"].to_list())
     inputs = [*cell[:-1], generator.fingerprint, given.dtype, given.quick, PROTOCOL, RELEVANCE]
-    inputs += ["learnt", CURVE, USUAL, NEAR, N_CANDIDATES, N_NEAREST, N_TEST, MAX_WORDS]
+    inputs += ["learnt", given.curve, USUAL, NEAR, N_CANDIDATES, N_NEAREST, N_TEST, MAX_WORDS]
     key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
     draws = drawn(
         given.out,
-        f"{given.corpus}-{given.setting.replace(':', '-')}-{key}",
+        f"{given.corpus}-{given.setting.replace(':', '-').replace(' ', '-')}-{key}",
         1 if given.quick else given.draws,
         partial(
             draw, cell, rows, test, test_vectors, generator, pool_vectors=pool_vectors, **sizes
@@ -148,7 +155,9 @@ def main(argv: Sequence[str] | None = None, say: Callable[[str], None] = aloud) 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--corpus", choices=("20newsgroups", "banking77", "mtsamples"),
                         default="20newsgroups")  # fmt: skip
-    parser.add_argument("--setting", choices=("10:1", "50:1"), default="10:1")
+    parser.add_argument("--setting", choices=(*IMBALANCE, *(f"{n} a label" for n in MADE)),
+                        default="10:1")  # fmt: skip
+    parser.add_argument("--curve", type=int, nargs="+", default=CURVE, help="rows of a label")
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--out", type=Path, default=Path(".efficacy/rows"), help="a file a draw")

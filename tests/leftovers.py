@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import socket
@@ -55,12 +54,7 @@ class Leftovers:
         ]
 
     def found(self, *, within_s: float = SOON_S) -> list[str]:
-        """A line for each thing left; processes get time to end.
-
-        What nobody holds any more is nobody's leftover, though it refers to itself, as an instance
-        of Dagster does that has a folder.
-        """
-        gc.collect()
+        """A line for each thing left; processes get time to end."""
         deadline = time.monotonic() + within_s
         while (processes := self._ours()) and time.monotonic() < deadline:
             time.sleep(0.2)

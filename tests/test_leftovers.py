@@ -39,17 +39,6 @@ def test_leftovers_says_what_is_in_a_folder(leftovers: Leftovers) -> None:
         assert leftovers.found(within_s=0) == [f"file {folder} of compute_logs, history"]
 
 
-def test_leftovers_holds_nothing_against_what_nobody_holds(leftovers: Leftovers) -> None:
-    class Instance:
-        def __init__(self) -> None:
-            self.folder, self.itself = tempfile.TemporaryDirectory(ignore_cleanup_errors=True), self
-
-    held = Instance()
-    assert leftovers.found(within_s=0) == [f"file {held.folder.name}"]
-    del held
-    assert leftovers.found(within_s=0) == []
-
-
 def test_leftovers_names_a_process_whose_parent_has_ended(leftovers: Leftovers) -> None:
     wait = "import sys; sys.stdin.read()"
     begin = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {wait!r}, 'orphan'])"

@@ -22,6 +22,7 @@ from tests.assets.conftest import failures
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 
+NO_FOLDER = {"io_manager": dg.InMemoryIOManager()}  # Dagster's own makes one, which outlives it
 Make = Callable[..., Mapping[str, object]]
 
 
@@ -40,7 +41,11 @@ def materialize(
     instance.add_dynamic_partitions(str(labels.name), ["b", "a", "c", "d"])
     instance.add_dynamic_partitions(str(runs.name), ["r1", "r2"])
     result = dg.materialize(
-        [texts], instance=instance, tags={**range_tags(keys), **tags}, raise_on_error=False
+        [texts],
+        instance=instance,
+        resources=NO_FOLDER,
+        tags={**range_tags(keys), **tags},
+        raise_on_error=False,
     )
     return result, instance
 
@@ -159,7 +164,7 @@ def test_one_partition_is_made_by_whatever_tags_name_it() -> None:
         instance = dg.DagsterInstance.ephemeral()
         instance.add_dynamic_partitions(str(labels.name), ["b", "a"])
         instance.add_dynamic_partitions(str(runs.name), ["r1", "r2"])
-        assert dg.materialize([texts], instance=instance, tags=tags).success
+        assert dg.materialize([texts], instance=instance, resources=NO_FOLDER, tags=tags).success
         (record,) = instance.fetch_materializations(dg.AssetKey("texts"), limit=9).records
         assert record.partition_key == "a|r2"
         assert record.asset_materialization is not None
