@@ -2,14 +2,16 @@
 
 python examples/classifier.py notes.csv --text note --label specialty
 
-Splits the rows, fits TF-IDF and logistic regression once on the real train texts and once on those
-that `SMOTExT` brings to the same number a class, and scores both on the same real test texts. It
-may say that nothing is gained: then don't add the rows.
+Splits the rows, fits TF-IDF and logistic regression on the real train texts, on those that
+`SMOTExT` brings to the same number a class, and on these and as many train texts again with a tenth
+of their words swapped, inserted or deleted, which helped most where it was measured. All are scored
+on the same real test texts. It may say that nothing is gained: then don't add the rows.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -18,6 +20,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 
 from smotext_core import SMOTExT
+from smotext_core.efficacy import edit_texts
 from smotext_core.texts import read_corpus
 
 
@@ -49,9 +52,16 @@ def main() -> None:
         )
         print(f"{row['label']}: {row['text']}\n    of {parents}")
 
+    edited, edited_labels = [], []
+    for label, n in Counter(more_labels[len(train) :]).items():
+        own = [text for text, of in zip(train, train_labels, strict=True) if of == label]
+        edited += edit_texts(own, n, label=label, seed=given.seed)[0]
+        edited_labels += [label] * n
+
     for name, texts, labels in (
         ("real", train, train_labels),
         ("real + SMOTExT", more, more_labels),
+        ("real + SMOTExT + word edits", more + edited, more_labels + edited_labels),
     ):
         model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
         said = model.fit(texts, labels).predict(test)

@@ -47,7 +47,7 @@ def test_every_example_is_run_here_and_shown_on_the_site() -> None:
     assert all(f"examples/{name}" in page for name in names)
 
 
-def test_classifier_scores_both_on_the_same_real_texts(
+def test_classifier_scores_all_on_the_same_real_texts(
     tmp_path: Path, notes: dict[str, list[tuple[str, str]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [row for row in notes["seen"] if row[1] != "neurology"][8:]  # 16 and 10
@@ -55,7 +55,11 @@ def test_classifier_scores_both_on_the_same_real_texts(
     assert run("classifier.py", str(path), "--generator", "mini") == 0
     printed = capsys.readouterr().out
     scores = re.findall(r"^(real.*): (\d+) texts, macro-F1 (\d\.\d{3}) on 8 test", printed, re.M)
-    assert [(name, n) for name, n, _ in scores] == [("real", "18"), ("real + SMOTExT", "22")]
+    assert [(name, n) for name, n, _ in scores] == [
+        ("real", "18"),
+        ("real + SMOTExT", "22"),
+        ("real + SMOTExT + word edits", "26"),
+    ]
     parents = re.findall(r"(0\.\d\d) × «(.*?)»", printed)
     assert len(parents) == 6
     assert all(any(text.startswith(start) for text, _ in rows) for _, start in parents)
