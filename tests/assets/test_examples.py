@@ -57,6 +57,7 @@ def test_classifier_scores_all_on_the_same_real_texts(
     scores = re.findall(r"^(real.*): (\d+) texts, macro-F1 (\d\.\d{3}) on 8 test", printed, re.M)
     assert [(name, n) for name, n, _ in scores] == [
         ("real", "18"),
+        ("real, class weights", "18"),
         ("real + SMOTExT", "22"),
         ("real + SMOTExT + word edits", "26"),
     ]
