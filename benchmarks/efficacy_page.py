@@ -27,7 +27,7 @@ LEAST_CEILING = 0.01  # a share of less is noise
 KEYS = ("study", "corpus", "setting", "head")
 SHOWN = {
     "smotext": BLUE,
-    "smotext_class_weight": ORANGE,
+    "smotext_word_edits": ORANGE,
     "class_weight": GREY,
     CEILING: INK,
 }
@@ -157,13 +157,15 @@ def _summary(results: pl.DataFrame) -> str:
     """Counts of verdicts on macro-F1, and how often duplicates do as well."""
     macro = results.filter(pl.col("metric") == "macro_f1")
     lines = []
-    shares = with_share(results).filter(pl.col("arm") == "smotext")
+    shares = with_share(results).drop_nulls("share")
     for (study, head), part in shares.group_by("study", "head", maintain_order=True):
-        known = part["share"].drop_nulls()
+        known, edited = (
+            part.filter(pl.col("arm") == arm)["share"] for arm in ("smotext", "smotext_word_edits")
+        )
         if len(known):
             lines.append(
                 f"{TITLES[str(study)]}, on {HEADS[str(head)]}: **{_share(_mean(known))} of the "
-                f"ceiling**, mean of {len(known)} set-ups."
+                f"ceiling**, with word edits {_share(_mean(edited))}, mean of {len(known)} set-ups."
             )
     if results["n_seeds"].min() < 10:
         lines.append("**Provisional**: some figures are of fewer than ten seeds and small cells.")

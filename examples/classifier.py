@@ -2,11 +2,10 @@
 
 python examples/classifier.py notes.csv --text note --label specialty
 
-Splits the rows, fits TF-IDF and logistic regression on the real train texts, and on the same with
-class weights; on those that `SMOTExT` brings to the same number a class; and on these and as many
-train texts again with a tenth of their words swapped, inserted or deleted, which helped most where
-it was measured. All are scored on the same real test texts. It may say that nothing is gained: then
-don't add the rows.
+Splits the rows and fits TF-IDF and logistic regression on the real train texts; on the same with
+class weights; with as many texts more a class as `SMOTExT` adds, made by swapping, inserting or
+deleting a tenth of a train text's words; with those of `SMOTExT`; and with both. All are scored on
+the same real test texts. It may say that nothing is gained: then don't add the rows.
 """
 
 from __future__ import annotations
@@ -62,6 +61,7 @@ def main() -> None:
     for name, texts, labels, weights in (
         ("real", train, train_labels, None),
         ("real, class weights", train, train_labels, "balanced"),
+        ("real + word edits", train + edited, train_labels + edited_labels, None),
         ("real + SMOTExT", more, more_labels, None),
         ("real + SMOTExT + word edits", more + edited, more_labels + edited_labels, None),
     ):

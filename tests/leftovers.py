@@ -72,8 +72,11 @@ class Leftovers:
 
 def _told(path: Path) -> str:
     """With the names in a folder, which say who made it."""
-    within = sorted(file.name for file in path.iterdir()) if path.is_dir() else []
-    return f"file {path}" + (f" of {', '.join(within)}" if within else "")
+    try:
+        within = ", ".join(sorted(file.name for file in path.iterdir()))
+    except OSError:  # a file, or gone meanwhile
+        within = ""
+    return f"folder {path} with {within}" if within else f"file {path}"
 
 
 def _command(process: psutil.Process) -> str:

@@ -36,7 +36,7 @@ def test_leftovers_says_what_is_in_a_folder(leftovers: Leftovers) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("history", "compute_logs"):
             (Path(folder) / name).mkdir()
-        assert leftovers.found(within_s=0) == [f"file {folder} of compute_logs, history"]
+        assert leftovers.found(within_s=0) == [f"folder {folder} with compute_logs, history"]
 
 
 def test_leftovers_names_a_process_whose_parent_has_ended(leftovers: Leftovers) -> None:

@@ -74,10 +74,11 @@ def dataset_card(
         gates = _gates(tables, run)
         held = set() if gates is None else set(held_back(gates)["label"])
         made_of, refused_of = (ByLabel(frame, by="label") for frame in (made, rejected))
-        most = made["label"].value_counts().sort("count", "label", descending=[True, False])
-        drawn = set(most["label"].head(MOST_MAPS))
+        slugs = sorted(synthetic_table.sha256_by_label(run))
+        n_made = {slug: made_of.get(names[slug]).height for slug in slugs}
+        most = sorted(filter(n_made.get, slugs), key=lambda slug: -n_made[slug])
         counts, pictures = [], {}
-        for slug in sorted(synthetic_table.sha256_by_label(run)):
+        for slug in slugs:
             label = names[slug]
             real, accepted = texts_of.get(slug), made_of.get(label)
             wanted = frozen["wanted"].get(slug, 0)
@@ -86,7 +87,7 @@ def dataset_card(
             counts.append(
                 (label, (real["split"] == "train").sum(), wanted, accepted.height, reason)
             )
-            if label in drawn:
+            if slug in most[:MOST_MAPS]:
                 real, _ = with_vectors(real, embeddings, encoder=generator.encoder_fingerprint)
                 place = {text_id: row for row, text_id in enumerate(real["text_id"])}
                 pictures[label] = class_map(

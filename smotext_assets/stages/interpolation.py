@@ -1,6 +1,7 @@
 """interpolated_vectors: the mixed vector of each sample."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 import numpy as np
@@ -15,7 +16,7 @@ from smotext_assets.graph import (
     label_by_run,
     run_config,
 )
-from smotext_assets.stages.placement import TrainVectors, figures, picture
+from smotext_assets.stages.placement import TrainVectors, figures, map_metadata, picture
 from smotext_assets.store import JSON
 from smotext_core.mixing import MOST_SAMPLES, default_mixing, mixed_blocks, spread
 from smotext_core.schemas import conform, interpolated_schema
@@ -50,7 +51,7 @@ def interpolated_vectors(
         labelled_texts.read().filter(pl.col("split") == "train"), embeddings, encoder=encoder
     )
 
-    n_labels = len(context.partition_keys)  # once: Dagster looks each of them up
+    n_partitions = len(context.partition_keys)  # Dagster looks each of them up: not in `make`
 
     def make(label: str, run: str) -> dict[str, object]:
         pairs, real = class_pairs.read(label=label, run=run), embeddings.read(label=label)
@@ -108,18 +109,15 @@ def interpolated_vectors(
             },
             make=mix,
         )
+        vectors = tables.read_frames("interpolated_vectors", {"label": label, "run": run})
+        draw = partial(picture, pairs, vectors, train, label=label)
+        shown = map_metadata(draw, n_partitions=n_partitions) if pairs.height else {}
         return {
             "dagster/partition_row_count": manifest.rows,
             "dagster/uri": f"{tables.root}/{manifest.path}",
             "mixing": mixing,
             **manifest.metadata,
-            **picture(
-                pairs,
-                tables.read_frames("interpolated_vectors", {"label": label, "run": run}),
-                train,
-                label=label,
-                n_labels=n_labels,
-            ),
+            **shown,
         }
 
     for_each_partition(context, make)

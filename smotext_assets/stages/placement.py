@@ -1,7 +1,7 @@
 """Where a partition's mixed vectors lie among the real ones: figures, picture, checks."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 import dagster as dg
@@ -75,24 +75,28 @@ def figures(
     return {**placement(vectors, own, train.others(label), norms=norms)}
 
 
+def map_metadata(
+    draw: Callable[[], bytes], *, n_partitions: int
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """The PNG of `draw` as Dagster's pages show it; {} where the step makes more than MOST_MAPS."""
+    if n_partitions > MOST_MAPS:
+        return {}
+    image = f"![map](data:image/png;base64,{base64.b64encode(draw()).decode()})"
+    return {"map": dg.MetadataValue.md(image)}
+
+
 def picture(
     pairs: pl.DataFrame,
     vectors: Iterable[pl.DataFrame],
     train: TrainVectors,
     *,
     label: str,
-    n_labels: int,
-) -> dict[str, dg.MarkdownMetadataValue]:
-    """The map of a label's real and mixed vectors, the parents of four joined; {} without any.
-
-    Nor is it drawn where the step makes more than MOST_MAPS.
+) -> bytes:
+    """The map of a label's real and mixed vectors, the parents of four joined.
 
     Args:
         vectors: interpolated vectors of `pairs`, one frame below the other.
-        n_labels: how many the step makes.
     """
-    if pairs.is_empty() or n_labels > MOST_MAPS:
-        return {}
     real = train.of(label)
     few = pairs["parent_ids"].head(4)
     parents = real["text_id"].is_in(few.explode().implode()).to_numpy()
@@ -104,14 +108,12 @@ def picture(
         here = made[(made >= done) & (made < done + frame.height)]
         shown_of_made.append(frame["vector"].gather(here - done).to_numpy())
         done += frame.height
-    png = class_map(
+    return class_map(
         real["embedding"].gather(shown).to_numpy(),
         np.concatenate(shown_of_made),
         parents=[tuple(place[parent] for parent in ids) for ids in few],
         title=real["label"][0],
     )
-    image = f"![map](data:image/png;base64,{base64.b64encode(png).decode()})"
-    return {"map": dg.MetadataValue.md(image)}
 
 
 def _current(vectors: Table, labelled_texts: Table, *, figure: str) -> pl.DataFrame:

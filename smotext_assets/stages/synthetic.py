@@ -1,6 +1,5 @@
 """synthetic_texts: the candidates that pass the filters."""
 
-import base64
 from functools import cache
 
 import dagster as dg
@@ -19,9 +18,10 @@ from smotext_assets.graph import (
     label_by_run,
     with_vectors,
 )
+from smotext_assets.stages.placement import map_metadata
 from smotext_assets.stages.reviews import calibrate_by_readers, reviews_of
 from smotext_assets.store import JSON, Store
-from smotext_core.card import MOST_MAPS, class_map, markdown_table
+from smotext_core.card import class_map, markdown_table
 from smotext_core.filters import (
     FOUND,
     LABEL_RULE,
@@ -135,7 +135,7 @@ def synthetic_texts(
         }
         return _label_calibration(tables, config, train, made_from)
 
-    n_labels = len(context.partition_keys)  # once: Dagster looks each of them up
+    n_partitions = len(context.partition_keys)  # Dagster looks each of them up: not in `make`
 
     def make(label: str, run: str) -> dict[str, object]:
         frozen = frozen_run(
@@ -236,7 +236,7 @@ def synthetic_texts(
             "first_samples": dg.MetadataValue.md(markdown_table(_named(frame))),
             # its texts stand on the card, which `smotext forget` can withdraw
             "html": dg.MetadataValue.path(f"{tables.root}/dataset_card/{run}.html"),
-            **_picture(real, frame, candidates, n_labels=n_labels),
+            **map_metadata(lambda: _picture(real, frame, candidates), n_partitions=n_partitions),
         }
 
     for_each_partition(context, make)
@@ -284,24 +284,18 @@ def _named(accepted: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _picture(
-    real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFrame, *, n_labels: int
-) -> dict[str, dg.MarkdownMetadataValue]:
-    """The class's map; {} where the step makes more than MOST_MAPS."""
-    if n_labels > MOST_MAPS:
-        return {}
+def _picture(real: pl.DataFrame, accepted: pl.DataFrame, candidates: pl.DataFrame) -> bytes:
+    """The class's map."""
     made = accepted.join(candidates, on=["sample_id", "text"], how="left").unique(
         "sample_id", maintain_order=True
     )
     place = {text_id: row for row, text_id in enumerate(real["text_id"])}
-    png = class_map(
+    return class_map(
         real["embedding"].to_numpy(),
         made["embedding"].to_numpy(),
         parents=[tuple(place[p] for p in ids) for ids in made["parent_ids"].head(4)],
         title=real["label"][0],
     )
-    image = f"![map](data:image/png;base64,{base64.b64encode(png).decode()})"
-    return {"map": dg.MetadataValue.md(image)}
 
 
 @dg.asset_check(asset=synthetic_texts, additional_ins={"labelled_texts": dg.AssetIn()})

@@ -71,7 +71,7 @@ def dataset_card(
         synthetic: SYNTHETIC_TEXTS. labelled: LABELLED_TEXTS.
         rejected: reason, count; several rows of a reason are added up.
         evaluation: EVALUATION, may be empty. privacy_audit: PRIVACY_AUDIT, may be empty.
-        pictures: label → PNG; in the HTML only.
+        pictures: label → PNG, of all labels with rows or of some; in the HTML only.
         generator: name, licence, fingerprint, and `configured`: its name before adaptation.
         notice: what happened to the run's rows since; words of our own.
         examples: reason → a text refused for it.
@@ -221,18 +221,15 @@ def _sample_blocks(synthetic: pl.DataFrame, labelled: pl.DataFrame) -> list[Bloc
 def _maps(pictures: Mapping[str, bytes], n_labels: int) -> list[Block]:
     if not pictures:
         return [paragraph("No maps were drawn.")]
-    few = len(pictures) < n_labels
-    which = f"Of the {n_labels:,} labels with rows, the {len(pictures)} with most: each" * few
     images = [picture(f"Map of {label}", pictures[label])[0] for label in sorted(pictures)]
     note = (
-        f"{which or 'Each label'} in the plane where its real texts differ most. A plane cannot "
-        "show distances in hundreds of dimensions: texts that fall together here may still differ."
+        "Each label in the plane where its real texts differ most. A plane cannot show distances "
+        "in hundreds of dimensions: texts that fall together here may still differ."
     )
-    told = (
-        f"The HTML card has a map of {len(pictures)} of them."
-        if few
-        else ("The HTML card has a map of each label.")
-    )
+    told = "The HTML card has a map of each label."
+    if len(pictures) < n_labels:
+        some = f"{len(pictures)} of {n_labels:,} labels with rows"
+        told, note = f"The HTML card has maps of {some}.", f"Maps of {some}. {note}"
     maps = f'<div class="maps">{"".join(images)}</div>', told
     return [paragraph(note), maps]
 

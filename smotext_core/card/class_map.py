@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 MAX_REAL, MAX_SYNTHETIC = 1500, 500
 # A map takes a tenth of a second and 30 kB: of thousands of labels that is most of a run's time,
-# and a page that no browser opens. More labels than this are not all drawn.
+# and a page that no browser opens. A step of more partitions draws none, a card those of the labels
+# with most rows.
 MOST_MAPS = 100
 
 

@@ -25,7 +25,7 @@ from smotext_core.filters.calibration import (
     competence_of,
     threshold_of,
 )
-from smotext_core.filters.label_classifier import fit_label_classifier
+from smotext_core.filters.label_classifier import LabelClassifier, fit_label_classifier
 from smotext_core.filters.relevance import RELEVANCE
 from smotext_core.filters.sampling import Acceptance, Origin, Sample
 
@@ -41,6 +41,7 @@ __all__ = [
     "ROUND_TRIP_RULE",
     "SURPLUS",
     "Acceptance",
+    "LabelClassifier",
     "Origin",
     "Sample",
     "accept",

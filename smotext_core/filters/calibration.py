@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from smotext_core.filters.label_classifier import Floats, fit_label_classifier
+from smotext_core.filters.label_classifier import SCORES_AT_ONCE, Floats, fit_label_classifier
 from smotext_core.neighbors import unit
 from smotext_core.schemas import CALIBRATION
 from smotext_core.xrag import Candidates
@@ -29,7 +29,6 @@ MIN_ROUND_TRIP_ROWS = 20  # fewer do not tell a 5 % quantile
 COMPETENCE, LEAST_COMPETENCE = "competence", 0.5
 MIN_LABEL_ROWS = 10  # fewer do not tell a 10 % quantile
 FOLDS = 5
-LABELS_AT_ONCE = 200
 
 
 def calibration_texts(texts: pl.DataFrame, *, n: int) -> pl.DataFrame:
@@ -172,16 +171,15 @@ def _unseen(
         rest = names[folds != fold]
         if len(judged) and len(set(rest)) >= 2:
             classifier = fit_label_classifier(embeddings[folds != fold], rest.tolist())
-            normalizers = classifier.normalizers(embeddings[judged])
-            fitted.append(
-                (judged, classifier, normalizers, np.searchsorted(known, classifier.labels))
-            )
-    for start in range(0, len(known), LABELS_AT_ONCE):
-        end = min(start + LABELS_AT_ONCE, len(known))
+            places, rows = np.searchsorted(known, classifier.labels), embeddings[judged]
+            fitted.append((judged, rows, classifier, places, classifier.log_sums(rows)))
+    size = max(1, SCORES_AT_ONCE // len(names))
+    for start in range(0, len(known), size):
+        end = min(start + size, len(known))
         block = np.full((end - start, len(names)), np.nan, dtype=np.float32)
-        for judged, classifier, normalizers, places in fitted:
+        for judged, rows, classifier, places, log_sums in fitted:
             among = np.flatnonzero((places >= start) & (places < end))
-            found = classifier.probabilities(embeddings[judged], normalizers, among)
+            found = classifier.probabilities(rows, log_sums, among)
             block[np.ix_(places[among] - start, judged)] = found.T
         for column in range(start, end):
             yield column, block[column - start].astype(np.float64)

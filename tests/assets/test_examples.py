@@ -58,6 +58,7 @@ def test_classifier_scores_all_on_the_same_real_texts(
     assert [(name, n) for name, n, _ in scores] == [
         ("real", "18"),
         ("real, class weights", "18"),
+        ("real + word edits", "22"),
         ("real + SMOTExT", "22"),
         ("real + SMOTExT + word edits", "26"),
     ]

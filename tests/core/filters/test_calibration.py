@@ -191,5 +191,5 @@ def test_calibrate_labels_says_the_same_of_labels_in_blocks(
 ) -> None:
     rows, labels, documents = topics()
     whole = calibration.calibrate_labels(rows, labels, documents)
-    monkeypatch.setattr(calibration, "LABELS_AT_ONCE", 1)
+    monkeypatch.setattr(calibration, "SCORES_AT_ONCE", 1)
     assert_frame_equal(calibration.calibrate_labels(rows, labels, documents), whole)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from smotext_core.filters import acceptance as filters
-from smotext_core.filters import label_classifier
+from smotext_core.filters import calibrate_labels, label_classifier
 from smotext_core.neighbors import exact as neighbors
 from smotext_core.texts import KnownTexts, overlap
 from tests.core.filters.test_acceptance import A, B, C, D
@@ -94,39 +94,73 @@ def test_label_classifier_ignores_the_length_of_vectors() -> None:
     )
 
 
-def many_topics(n_labels: int, each: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
-    """Rows (n_labels · each, 32) around a centre a label."""
-    rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(1).normal(size=(n_labels, 32)).repeat(each, axis=0)
-    rows = centres + 0.5 * rng.normal(size=centres.shape)
+def many_topics(
+    n_labels: int, each: int, *, seed: int = 0, noise: float = 0.5
+) -> tuple[np.ndarray, list[str]]:
+    """Rows (n_labels · each, 32) around a centre a label, most of them far apart along one line."""
+    rng, fixed = np.random.default_rng(seed), np.random.default_rng(1)
+    centres, line = fixed.normal(size=(n_labels, 32)).repeat(each, axis=0), fixed.normal(size=32)
+    rows = centres + noise * rng.normal(size=centres.shape)
+    rows += 2 * rng.normal(size=(len(rows), 1)) * line
     return rows.astype(np.float32), [f"l{row // each:04}" for row in range(len(rows))]
 
 
-@pytest.mark.parametrize("each", [1, 4])
-def test_label_classifier_of_many_labels_is_a_discriminant(each: int) -> None:
+def right(classifier: label_classifier.LabelClassifier, rows: np.ndarray, of: list[str]) -> float:
+    """Of `rows` the share whose likeliest label is theirs."""
+    return float(np.mean([classifier.agrees(rows[[i]], label)[0] for i, label in enumerate(of)]))
+
+
+def test_label_classifier_of_many_labels_knows_how_they_spread() -> None:
     n_labels = label_classifier.MOST_REGRESSED + 1
-    classifier = label_classifier.fit_label_classifier(*many_topics(n_labels, each))
-    rows, labels = many_topics(n_labels, 4, seed=2)
-    agrees = [classifier.agrees(rows[[i]], label)[0] for i, label in enumerate(labels)]
-    assert np.mean(agrees) > 0.9
-    both = classifier.probabilities(rows, classifier.normalizers(rows), np.arange(n_labels))
+    rows, labels = many_topics(n_labels, 6)
+    means = rows.reshape(n_labels, 6, 32).mean(axis=1)
+    fresh, of = many_topics(n_labels, 2, seed=2)
+    nearest = np.linalg.norm(fresh[:, None] - means[None], axis=2).argmin(axis=1)
+    by_mean = np.mean([f"l{label:04}" == own for label, own in zip(nearest, of, strict=True)])
+    classifier = label_classifier.fit_label_classifier(rows, labels)
+    assert by_mean < 0.5 < 0.9 < right(classifier, fresh, of)
+    # a label with many more rows counts the same
+    often = np.concatenate([rows, np.repeat(rows[:6], 50, axis=0)])
+    more = label_classifier.fit_label_classifier(often, labels + ["l0000"] * 300)
+    assert right(more, fresh, of) > 0.9
+    both = classifier.probabilities(fresh, classifier.log_sums(fresh), np.arange(n_labels))
     np.testing.assert_allclose(both.sum(axis=1), 1, rtol=1e-4)
-    np.testing.assert_allclose(both[:, 3], classifier.confidence(rows, "l0003"), rtol=1e-4)
+    assert both.max() <= 1
 
 
-def test_label_classifier_of_many_labels_takes_rows_that_are_the_same() -> None:
+@pytest.mark.parametrize("noise", [0.1, 0.5, 1.5])
+def test_label_classifier_of_many_labels_is_as_sure_as_it_may(
+    noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_classifier, "MOST_REGRESSED", 10)
+    rows, labels = many_topics(40, 20, noise=noise)
+    classifier = label_classifier.fit_label_classifier(rows, labels)
+    frame = calibrate_labels(rows, labels, [str(row) for row in range(len(rows))])
+    fresh, of = many_topics(40, 20, seed=2, noise=noise)
+    passing = [
+        (classifier.confidence(fresh[np.array(of) == label], label) >= minimum).mean()
+        for label, minimum in frame.select("label", "threshold").iter_rows()
+    ]
+    assert np.mean(passing) > 0.85
+
+
+@pytest.mark.parametrize("nearly", [1.0, 1.0001])
+def test_label_classifier_of_many_labels_takes_rows_that_are_the_same(nearly: float) -> None:
     rows, labels = many_topics(label_classifier.MOST_REGRESSED + 1, 1)
-    classifier = label_classifier.fit_label_classifier(
-        np.repeat(rows, 2, axis=0), sorted(labels * 2)
-    )
-    assert all(classifier.agrees(rows[[i]], label)[0] for i, label in enumerate(labels))
+    twice = np.concatenate([rows, nearly * rows])
+    classifier = label_classifier.fit_label_classifier(twice, labels * 2)
+    assert right(classifier, rows, labels) == 1
+    assert classifier.confidence(rows, "l0003").max() <= 1
 
 
 def test_label_classifier_says_the_same_of_rows_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, labels = many_topics(12, 5)
+    monkeypatch.setattr(label_classifier, "MOST_REGRESSED", 10)
     classifier = label_classifier.fit_label_classifier(rows, labels)
     whole = classifier.confidence(rows, "l0003"), classifier.agrees(rows, "l0003")
     monkeypatch.setattr(label_classifier, "SCORES_AT_ONCE", 7 * 12)
+    again = label_classifier.fit_label_classifier(rows, labels)
+    np.testing.assert_allclose(again.weights, classifier.weights, rtol=1e-5)
     np.testing.assert_allclose(classifier.confidence(rows, "l0003"), whole[0], rtol=1e-4)
     np.testing.assert_array_equal(classifier.agrees(rows, "l0003"), whole[1])
 
@@ -140,8 +174,10 @@ def test_fit_label_classifier_refuses_one_class() -> None:
 
 def test_label_confidence_refuses_an_unknown_label() -> None:
     classifier = label_classifier.fit_label_classifier(*two_classes())
-    with pytest.raises(ValueError, match="'c'; it was fitted on 2 others: 'a', 'b'"):
-        classifier.confidence(np.ones((1, 8), np.float32), "c")
+    for rows in (np.ones((1, 8), np.float32), np.ones((0, 8), np.float32)):
+        for ask in (classifier.confidence, classifier.agrees):
+            with pytest.raises(ValueError, match=r"'c'; it was fitted on 2 others: 'a', 'b'\. Fit"):
+                ask(rows, "c")
 
 
 def test_copied_words_ignores_case_and_punctuation() -> None:
