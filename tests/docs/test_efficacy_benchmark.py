@@ -138,7 +138,9 @@ def test_page_is_the_same_twice_and_says_what_the_generator_read(
     gains = dict(gain.select("arm", "difference").iter_rows())
     share = gains["smotext"] / gains["nearest_unlabelled"]
     assert 0 < share < 1
-    assert f"Few shots, on TF-IDF: **{share:.2f} of the ceiling**, mean of 1 set-ups." in text
+    edited = gains["smotext_word_edits"] / gains["nearest_unlabelled"]
+    told = f"**{share:.2f} of the ceiling**, with word edits {edited:.2f}, mean of 1 set-ups."
+    assert f"Few shots, on TF-IDF: {told}" in text
     assert "Few shots, on the encoder's vectors: **" not in text  # there is nothing to share
     assert "(images/efficacy-few-shot.png)" in text
     assert made[0]["efficacy-imbalance.png"].startswith(b"\x89PNG")
