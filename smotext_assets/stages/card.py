@@ -75,8 +75,9 @@ def dataset_card(
         held = set() if gates is None else set(held_back(gates)["label"])
         made_of, refused_of = (ByLabel(frame, by="label") for frame in (made, rejected))
         slugs = sorted(synthetic_table.sha256_by_label(run))
-        n_made = {slug: made_of.get(names[slug]).height for slug in slugs}
-        most = sorted(filter(n_made.get, slugs), key=lambda slug: -n_made[slug])
+        n_made = dict(made["label"].value_counts().iter_rows())
+        most = sorted(slugs, key=lambda slug: -n_made.get(names[slug], 0))
+        drawn = {slug for slug in most[:MOST_MAPS] if names[slug] in n_made}
         counts, pictures = [], {}
         for slug in slugs:
             label = names[slug]
@@ -87,7 +88,7 @@ def dataset_card(
             counts.append(
                 (label, (real["split"] == "train").sum(), wanted, accepted.height, reason)
             )
-            if slug in most[:MOST_MAPS]:
+            if slug in drawn:
                 real, _ = with_vectors(real, embeddings, encoder=generator.encoder_fingerprint)
                 place = {text_id: row for row, text_id in enumerate(real["text_id"])}
                 pictures[label] = class_map(
