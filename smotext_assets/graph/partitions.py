@@ -19,8 +19,24 @@ _kept: ContextVar[tuple[dg.PartitionKeyRange, Sequence[str]] | None]
 _kept = ContextVar("the range of the step and its keys", default=None)
 
 
-class LabelByRun(dg.MultiPartitionsDefinition):
-    """Label × run as Dagster has it, but for two things."""
+class _LookedUpOnce:
+    """The keys of a range that is kept are looked up once: Dagster asks for all of them each time
+    that it is told the metadata of one partition."""
+
+    def get_partition_keys_in_range(self, partition_key_range: dg.PartitionKeyRange) -> Any:
+        kept = _kept.get()
+        if kept is not None and kept[0] == partition_key_range:
+            return kept[1]
+        return super().get_partition_keys_in_range(partition_key_range)  # type: ignore[misc]
+
+
+class ByKey(_LookedUpOnce, dg.DynamicPartitionsDefinition):
+    """Dynamic partitions as Dagster has them, but for that."""
+
+
+# The second argument of Dagster's own, the store of keys, is given by nobody.
+class LabelByRun(_LookedUpOnce, dg.MultiPartitionsDefinition):  # type: ignore[misc]
+    """Label × run as Dagster has it, but for that and one thing more."""
 
     def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
         """Without a tag of each dimension, `dagster/partition/label`.
@@ -30,18 +46,6 @@ class LabelByRun(dg.MultiPartitionsDefinition):
         a run of r1 to r2 would make r1 alone, and be a success.
         """
         return {"dagster/partition": partition_key}
-
-    def get_partition_keys_in_range(  # type: ignore[override]  # as its parent overrides its own
-        self,
-        partition_key_range: dg.PartitionKeyRange,
-        dynamic_partitions_store: Any = None,
-    ) -> Sequence[str]:
-        """Looked up once where they are `kept`: Dagster asks for the whole range each time that it
-        is told the metadata of one partition."""
-        kept = _kept.get()
-        if kept is not None and kept[0] == partition_key_range:
-            return kept[1]
-        return super().get_partition_keys_in_range(partition_key_range, dynamic_partitions_store)
 
 
 @contextmanager
@@ -54,8 +58,8 @@ def _keep(partition_key_range: dg.PartitionKeyRange, keys: Sequence[str]) -> Ite
 
 
 # Names of dynamic partitions are global across code locations, hence the prefix.
-labels = dg.DynamicPartitionsDefinition(name="smotext_label")
-runs = dg.DynamicPartitionsDefinition(name="smotext_run")
+labels = ByKey(name="smotext_label")
+runs = ByKey(name="smotext_run")
 label_by_run = LabelByRun({"label": labels, "run": runs})
 
 BY_LABEL_AND_RUN = (

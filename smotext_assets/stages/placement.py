@@ -10,9 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from smotext_assets.graph import ByLabel, Table, with_vectors
-from smotext_assets.store import JSON
+from smotext_assets.store import JSON, Encoded
 from smotext_core.card import MAX_REAL, MAX_SYNTHETIC, MOST_MAPS, class_map, markdown_table
 from smotext_core.mixing import placement, spread
+from smotext_core.neighbors import UnitVectors
 from smotext_core.schemas import RUNS
 
 MOST_NORM_OUTSIDE = 0.05  # of samples; real lengths are all that a decoder was trained on
@@ -31,14 +32,14 @@ class TrainVectors:
         self._frame = train
 
     @cached_property
-    def sha256(self) -> dict[str, JSON]:
+    def sha256(self) -> Encoded:
         """Of the vectors of each label that this encoder has embedded."""
         found: dict[str, JSON] = {}
         for partition in self._embeddings.partitions():
             manifest = self._embeddings.manifest(**partition)
             if manifest is not None and manifest.metadata["encoder"] == self._encoder:
                 found[partition["label"]] = manifest.sha256
-        return found
+        return Encoded.of(found)
 
     def of(self, label: str) -> pl.DataFrame:
         """Its texts that have one, with `embedding`.
@@ -48,7 +49,7 @@ class TrainVectors:
         """
         return with_vectors(self._train.get(label), self._embeddings, encoder=self._encoder)[0]
 
-    def others(self, label: str) -> list[NDArray[np.float32]]:
+    def others(self, label: str) -> list[UnitVectors]:
         """(m, d) each: those of all other labels that are embedded, in the order of the slugs."""
         slugs, vectors = self._all
         return [
@@ -57,10 +58,10 @@ class TrainVectors:
         ]
 
     @cached_property
-    def _all(self) -> tuple[pl.Series, NDArray[np.float32]]:
+    def _all(self) -> tuple[pl.Series, UnitVectors]:
         texts = self._frame.sort("slug", maintain_order=True)
         found, _ = with_vectors(texts, self._embeddings, encoder=self._encoder)
-        return found["slug"], found["embedding"].to_numpy()
+        return found["slug"], UnitVectors(found["embedding"].to_numpy())
 
 
 def figures(

@@ -20,7 +20,7 @@ from smotext_assets.graph import (
 )
 from smotext_assets.stages.placement import map_metadata
 from smotext_assets.stages.reviews import calibrate_by_readers, reviews_of
-from smotext_assets.store import JSON, Store
+from smotext_assets.store import JSON, Encoded, Store
 from smotext_core.card import class_map, markdown_table
 from smotext_core.filters import (
     FOUND,
@@ -32,6 +32,7 @@ from smotext_core.filters import (
     shortfall,
     threshold_of,
 )
+from smotext_core.neighbors import UnitVectors
 from smotext_core.schemas import CALIBRATION, REJECTED_TEXTS, SYNTHETIC_TEXTS
 from smotext_core.texts import KnownTexts
 
@@ -121,7 +122,10 @@ def synthetic_texts(
     )
     train, texts_of = corpus.filter(pl.col("split") == "train"), ByLabel(corpus)
     known = cache(lambda: KnownTexts(corpus["text"].to_list()))  # not where all is made
+    known_vectors = cache(lambda: UnitVectors(corpus["embedding"].to_numpy()))
     classifier = fit_label_classifier(train["embedding"].to_numpy(), train["label"].to_list())
+
+    made_of = Encoded.of(vectors)
 
     reviews = cache(lambda run: reviews_of(tables, run))
 
@@ -187,7 +191,7 @@ def synthetic_texts(
                         zip(real["text_id"], real["embedding"].to_numpy(), strict=True)
                     ),
                     real_texts=known(),
-                    real_embeddings=corpus["embedding"].to_numpy(),
+                    real_embeddings=known_vectors(),
                     classifier=classifier,
                     n_wanted=wanted,
                     unlabelled=unlabelled_texts.read()["text"].to_list() if unlabelled else (),
@@ -206,7 +210,7 @@ def synthetic_texts(
                 "candidates": decoded_texts.sha256(**partition),
                 "pairs": class_pairs.sha256(**partition),
                 "corpus": labelled_texts.sha256(),
-                "vectors": vectors,
+                "vectors": made_of,
                 "generator": frozen["generator_fingerprint"],
                 "wanted": wanted,
                 **(

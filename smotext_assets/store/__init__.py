@@ -16,7 +16,7 @@ from smotext_assets.store.receipts import (
     receipts,
     without_forgotten,
 )
-from smotext_assets.store.tables import JSON, Manifest, MissingPartition, Store
+from smotext_assets.store.tables import JSON, Encoded, Inputs, Manifest, MissingPartition, Store
 from smotext_assets.store.warehouse import refresh_warehouse
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "LOCK_TIMEOUT_S",
     "QUARANTINED",
     "Batches",
+    "Encoded",
+    "Inputs",
     "Manifest",
     "MissingPartition",
     "Store",

@@ -5,9 +5,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 JSON: TypeAlias = "str | int | float | bool | list[JSON] | dict[str, JSON] | None"
+Inputs: TypeAlias = "Mapping[str, JSON | Encoded]"
 
 MANIFEST = "_manifest.json"
 BROUGHT_IN = ("reviews",)  # by people: no asset makes such a table again
@@ -40,10 +41,28 @@ class Manifest:
         return f"{folder_of(self.table, self.partition)}/{self.file}"
 
 
-def fingerprint_of(table: str, inputs: Mapping[str, JSON]) -> str:
-    """sha256 of a table's name and all that decides a partition's content."""
-    canonical = json.dumps({"table": table, **inputs}, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+@dataclass(frozen=True)
+class Encoded:
+    """A value in canonical JSON: what many partitions are made from is encoded once.
+
+    The vectors of ten thousand labels, named for each of these labels, are a hundred million names.
+    """
+
+    text: str
+
+    @classmethod
+    def of(cls, value: JSON) -> Self:
+        """Raises: TypeError, ValueError: it is not JSON."""
+        return cls(json.dumps(value, sort_keys=True, allow_nan=False))
+
+
+def fingerprint_of(table: str, inputs: Inputs) -> str:
+    """sha256 of a table's name and all that decides a partition's content, in canonical JSON."""
+    parts = []
+    for name, value in sorted({"table": table, **inputs}.items()):
+        encoded = value if isinstance(value, Encoded) else Encoded.of(value)
+        parts.append(f"{json.dumps(name)}: {encoded.text}")
+    return hashlib.sha256(f"{{{', '.join(parts)}}}".encode()).hexdigest()
 
 
 def folder_of(table: str, partition: Mapping[str, str]) -> str:

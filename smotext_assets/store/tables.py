@@ -31,6 +31,8 @@ from smotext_assets.store.files import Folder, room_in
 from smotext_assets.store.manifests import (
     JSON,
     MANIFEST,
+    Encoded,
+    Inputs,
     Manifest,
     MissingPartition,
     are_keys,
@@ -46,7 +48,7 @@ from smotext_core.schemas import with_later
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["JSON", "Manifest", "MissingPartition", "Store"]
+__all__ = ["JSON", "Encoded", "Inputs", "Manifest", "MissingPartition", "Store"]
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +147,7 @@ class Store:
         table: str,
         partition: Mapping[str, str],
         *,
-        inputs: Mapping[str, JSON],
+        inputs: Inputs,
         make: Callable[[], tuple[pl.DataFrame, Mapping[str, JSON]]],
     ) -> tuple[pl.DataFrame, Manifest, bool]:
         """The partition, from `make` unless it was committed from the same `inputs` before.
@@ -177,7 +179,7 @@ class Store:
         table: str,
         partition: Mapping[str, str],
         *,
-        inputs: Mapping[str, JSON],
+        inputs: Inputs,
         make: Callable[[], tuple[Iterable[pl.DataFrame], Mapping[str, JSON]]],
     ) -> tuple[Manifest, bool]:
         """As `write_once`, for a partition larger than memory: it is not returned.
@@ -196,9 +198,7 @@ class Store:
         manifest = self.write(table, frames, partition, fingerprint=fingerprint, metadata=metadata)
         return manifest, True
 
-    def batches(
-        self, table: str, partition: Mapping[str, str], *, inputs: Mapping[str, JSON]
-    ) -> Batches:
+    def batches(self, table: str, partition: Mapping[str, str], *, inputs: Inputs) -> Batches:
         """Where batches of a partition in the making are kept until it is committed.
 
         `inputs` are all that decides their content; batches of other inputs do not count.

@@ -17,7 +17,7 @@ import polars as pl
 
 from smotext_core.filters.label_classifier import LabelClassifier
 from smotext_core.filters.relevance import RELEVANCE, by_marginal_relevance
-from smotext_core.neighbors import closest_cosine, unit
+from smotext_core.neighbors import UnitVectors, closest_cosine, unit
 from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS, conform
 from smotext_core.texts import (
     Alike,
@@ -98,7 +98,7 @@ def round_trip(cosines: npt.ArrayLike, *, minimum: float) -> Mask:
 
 
 def near_duplicate_embeddings(
-    embeddings: Floats, real_embeddings: Floats, *, threshold: float = 0.98
+    embeddings: Floats, real_embeddings: Floats | UnitVectors, *, threshold: float = 0.98
 ) -> Mask:
     """True where the cosine to some real row is `threshold` or more, (n,)."""
     return closest_cosine(embeddings, real_embeddings) >= np.float32(threshold)
@@ -114,7 +114,7 @@ def accept(
     pairs: pl.DataFrame,
     parent_embeddings: Mapping[str, Floats],
     real_texts: Sequence[str] | KnownTexts,
-    real_embeddings: Floats,
+    real_embeddings: Floats | UnitVectors,
     classifier: LabelClassifier,
     n_wanted: int,
     min_round_trip: float = 0.3,
@@ -141,7 +141,7 @@ def accept(
         pairs: CLASS_PAIRS, with every sample of `candidates`.
         parent_embeddings: vector of every parent by its text_id.
         real_texts: all real texts, of every label and split; `KnownTexts` where several labels ask.
-        real_embeddings: (n, d), of all real texts.
+        real_embeddings: (n, d), of all real texts; `UnitVectors` where several labels ask.
         min_round_trip: `calibration` chooses one for a generator and a corpus.
         check_label: whether the classifier may refuse: where another label is likelier, or, with
             `min_label_confidence`, where it gives the label less than that.

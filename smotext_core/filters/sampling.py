@@ -12,6 +12,7 @@ import polars as pl
 from smotext_core.filters.acceptance import accept
 from smotext_core.filters.calibration import calibrate_labels, threshold_of
 from smotext_core.filters.label_classifier import fit_label_classifier
+from smotext_core.neighbors import UnitVectors
 from smotext_core.schemas import DECODED_TEXTS, REJECTED_TEXTS
 from smotext_core.streams import sample_seeds
 from smotext_core.texts import KnownTexts, words
@@ -59,6 +60,7 @@ class Acceptance:
         self._every = KnownTexts([text for label in texts for text in texts[label]])
         self._embeddings = np.concatenate([embeddings[label] for label in texts])
         labels = [label for label in texts for _ in texts[label]]
+        self._known_vectors = UnitVectors(self._embeddings)
         self._classifier = fit_label_classifier(self._embeddings, labels)
         documents = [str(row) for row in range(len(labels))]
         self._calibration = calibrate_labels(self._embeddings, labels, documents)
@@ -145,7 +147,7 @@ class Acceptance:
             pairs=pairs,
             parent_embeddings=parents,
             real_texts=self._every,
-            real_embeddings=self._embeddings,
+            real_embeddings=self._known_vectors,
             classifier=self._classifier,
             min_label_confidence=threshold_of(self._calibration, label),
             min_words=min(MIN_WORDS, int(np.quantile(lengths, SHORTEST))),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smotext_core.neighbors import SIMILARITY_BYTES, unit
+from smotext_core.neighbors import SIMILARITY_BYTES, UnitVectors, unit
 
 M_NEAREST = 10
 MOST_SAMPLES, MOST_REAL = 2000, 500  # looked at, evenly spread
@@ -23,7 +23,7 @@ def spread(n: int, most: int) -> NDArray[np.int64]:
 def placement(
     vectors: NDArray[np.floating[Any]],
     own: NDArray[np.floating[Any]],
-    others: Iterable[NDArray[np.floating[Any]]] = (),
+    others: Iterable[NDArray[np.floating[Any]] | UnitVectors] = (),
     *,
     norms: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, float]:
@@ -42,7 +42,8 @@ def placement(
 
     Args:
         own: (r, d), the real vectors of the class, at least one.
-        others: real vectors of all other classes, in any number of parts (m, d).
+        others: real vectors of all other classes, in any number of parts (m, d); `UnitVectors`
+            where several classes look among the same ones.
         norms: lengths of all mixed vectors, where `vectors` are only some of them.
 
     Raises:
@@ -82,13 +83,14 @@ def placement(
 
 
 def _nearest(
-    queries: NDArray[np.float32], records: NDArray[np.floating[Any]], k: int
+    queries: NDArray[np.float32], records: NDArray[np.floating[Any]] | UnitVectors, k: int
 ) -> NDArray[np.float32]:
     """The k highest cosines of each query (q, d) to the records, (q, k); -inf past their number."""
     best = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    step = max(1, SIMILARITY_BYTES // (4 * max(len(queries), records.shape[1])))
+    step = max(1, SIMILARITY_BYTES // (4 * max(queries.shape)))
     for start in range(0, len(records), step):
-        cosines = np.hstack([best, queries @ unit(records[start : start + step]).T])
+        block = UnitVectors(records[start : start + step]).rows
+        cosines = np.hstack([best, queries @ block.T])
         best = np.partition(cosines, cosines.shape[1] - k, axis=1)[:, -k:]
     return np.sort(best, axis=1)[:, ::-1]
 

@@ -6,6 +6,7 @@ Vectors in, places and cosines out; what a neighbour is good for is decided in `
 from smotext_core.neighbors.exact import (
     ROWS_BYTES,
     SIMILARITY_BYTES,
+    UnitVectors,
     closest_cosine,
     nearest_neighbors,
     nearest_records,
@@ -19,6 +20,7 @@ from smotext_core.neighbors.table import neighbor_rows, neighbor_table
 __all__ = [
     "ROWS_BYTES",
     "SIMILARITY_BYTES",
+    "UnitVectors",
     "closest_cosine",
     "find_neighbors",
     "nearest_neighbors",

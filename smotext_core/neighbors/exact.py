@@ -244,9 +244,30 @@ def unit(rows: ArrayLike) -> NDArray[np.float32]:
     return np.asarray(matrix / np.maximum(length, np.finfo(np.float32).tiny), dtype=np.float32)
 
 
-def closest_cosine(embeddings: ArrayLike, records: ArrayLike) -> NDArray[np.float32]:
+class UnitVectors:
+    """Vectors (m, d) at length one: made so once, for the many who look for the closest of them.
+
+    Where each of ten thousand labels asks, to scale the records would be most of the search.
+    """
+
+    def __init__(self, vectors: ArrayLike | UnitVectors) -> None:
+        """Raises: ValueError: as `unit`."""
+        self.rows: NDArray[np.float32]
+        self.rows = vectors.rows if isinstance(vectors, UnitVectors) else unit(vectors)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: slice) -> UnitVectors:
+        """Some of them, not copied."""
+        part = object.__new__(UnitVectors)
+        part.rows = self.rows[rows]
+        return part
+
+
+def closest_cosine(embeddings: ArrayLike, records: ArrayLike | UnitVectors) -> NDArray[np.float32]:
     """Highest cosine of each row (n, d) to any record (m, d), (n,); -1 where there is no record."""
-    queries, targets = unit(embeddings), unit(records)
+    queries, targets = unit(embeddings), UnitVectors(records).rows
     closest = np.full(len(queries), -1, dtype=np.float32)
     if len(targets):
         for start in range(0, len(queries), 512):  # 512 × m similarities at a time

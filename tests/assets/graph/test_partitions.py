@@ -67,6 +67,32 @@ def test_for_each_partition_names_the_dimensions() -> None:
     assert seen == [{"run": "r1"}, {"run": "r2"}]
 
 
+@pytest.mark.parametrize(
+    ("definition", "few", "many"),
+    [(labels, ["b", "a"], ["b", "d"]), (label_by_run, ["b|r1", "a|r1"], ["b|r1", "d|r1"])],
+)
+def test_for_each_partition_looks_the_keys_up_as_often_for_many_as_for_few(
+    definition: dg.PartitionsDefinition,
+    few: Sequence[str],
+    many: Sequence[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_up: list[str] = []
+    whole = dg.DagsterInstance.get_dynamic_partitions
+
+    def counted(instance: dg.DagsterInstance, partitions_def_name: str) -> Sequence[str]:
+        looked_up.append(partitions_def_name)
+        return whole(instance, partitions_def_name)
+
+    monkeypatch.setattr(dg.DagsterInstance, "get_dynamic_partitions", counted)
+    times = []
+    for keys in (few, many):
+        looked_up.clear()
+        materialize(lambda **at: {}, keys, definition=definition)
+        times.append(len(looked_up))
+    assert times[0] == times[1] > 0
+
+
 def test_for_each_partition_records_each_with_its_metadata_once() -> None:
     def make(label: str, run: str) -> dict[str, object]:
         return {"slug": label}

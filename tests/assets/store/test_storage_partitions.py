@@ -1,5 +1,6 @@
 """Partitions written frame by frame, and many partitions of a table."""
 
+import hashlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from smotext_assets.store.tables import MissingPartition, Store
+from smotext_assets.store.tables import JSON, Encoded, Inputs, MissingPartition, Store
 from tests.frames import ONE, RARE, TWO, frames
 
 # frames that come one after the other
@@ -99,6 +100,23 @@ def test_stream_once_makes_a_partition_once(store: Store) -> None:
     store._files.put(manifest.path, b"damaged")
     assert store.stream_once("t", RARE, inputs={"seed": 2}, make=make)[1]
     assert store.read("t", RARE).equals(ONE)
+
+
+def test_what_is_encoded_beforehand_is_the_same_input(local_store: Store) -> None:
+    vectors: JSON = {"é": "12", "b": [1, 0.5, None]}
+    frame = pl.DataFrame({"a": [1]})
+
+    def once(inputs: Inputs) -> bool:
+        return local_store.write_once("t", {}, inputs=inputs, make=lambda: (frame, {}))[2]
+
+    assert once({"zone": "x", "vectors": vectors, "k": 5})
+    assert not once({"k": 5, "vectors": Encoded.of(vectors), "zone": "x"})
+    assert once({"k": 5, "vectors": Encoded.of({"é": "12"}), "zone": "x"})
+    old = hashlib.sha256(b'{"k": 5, "table": "t", "vectors": {"a": "1"}}').hexdigest()
+    once({"vectors": Encoded.of({"a": "1"}), "k": 5})
+    manifest = local_store.manifest("t", {})
+    assert manifest is not None
+    assert manifest.fingerprint == old
 
 
 def test_read_frames_refuses_a_changed_file(store: Store) -> None:

@@ -293,6 +293,11 @@ def test_closest_cosine_is_the_maximum_over_records() -> None:
     rows, records = rng.normal(size=(700, 5)), rng.normal(size=(30, 5))
     expected = (neighbors.unit(rows) @ neighbors.unit(records).T).max(axis=1)
     np.testing.assert_allclose(neighbors.closest_cosine(rows, records), expected, rtol=1e-5)
+    known = neighbors.UnitVectors(records)
+    np.testing.assert_array_equal(
+        neighbors.closest_cosine(rows, known), neighbors.closest_cosine(rows, records)
+    )
+    assert len(known[1:3]) == 2
 
 
 def test_degenerate_refuses_a_word_twice_in_a_row() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from smotext_core.mixing import geometry as module
 from smotext_core.mixing.geometry import placement, spread
+from smotext_core.neighbors import UnitVectors
 
 
 def circle(*degrees: float, radius: float = 1.0) -> NDArray[np.float64]:
@@ -76,6 +77,8 @@ def test_placement_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "SIMILARITY_BYTES", 4 * 160 * 10)  # ten rows at a time
     parts = placement(samples, own, [other[:1], other[1:70], other[70:]])
     assert parts == pytest.approx(whole, abs=1e-6)
+    known = UnitVectors(other)  # of length one already
+    assert placement(samples, own, [known[:70], known[70:]]) == pytest.approx(whole, abs=1e-6)
 
 
 def test_placement_equals_a_full_sort() -> None:
