@@ -170,7 +170,9 @@ def _unseen(
         judged = np.flatnonzero(folds == fold)
         rest = names[folds != fold]
         if len(judged) and len(set(rest)) >= 2:
-            classifier = fit_label_classifier(embeddings[folds != fold], rest.tolist())
+            classifier = fit_label_classifier(
+                embeddings[folds != fold], rest.tolist(), n_labels=len(known)
+            )
             places, rows = np.searchsorted(known, classifier.labels), embeddings[judged]
             fitted.append((judged, rows, classifier, places, classifier.log_sums(rows)))
     size = max(1, SCORES_AT_ONCE // len(names))

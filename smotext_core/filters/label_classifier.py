@@ -86,13 +86,18 @@ class LabelClassifier(NamedTuple):
             yield unit(embeddings[start : start + step]) @ self.weights.T + self.offsets
 
 
-def fit_label_classifier(embeddings: Floats, labels: Sequence[str]) -> LabelClassifier:
+def fit_label_classifier(
+    embeddings: Floats, labels: Sequence[str], *, n_labels: int | None = None
+) -> LabelClassifier:
     """A classifier from real training vectors (n, d) of all labels, each label counting the same.
 
     Of up to MOST_REGRESSED labels logistic regression, C = 10; of more linear discriminant
     analysis with equal priors, the covariance within labels shrunk (Ledoit & Wolf 2004) and the
     probabilities tempered (Guo et al. 2017). Rows are scaled to unit length first, so that its
     strength does not hang on the encoder's scale.
+
+    Args:
+        n_labels: of the corpus of which the rows are a part, as it decides on the kind.
 
     Raises:
         ValueError: the lengths differ, or there are fewer than two labels.
@@ -108,7 +113,7 @@ def fit_label_classifier(embeddings: Floats, labels: Sequence[str]) -> LabelClas
             f"a label classifier needs rows of two classes or more; got {known.tolist()}: "
             "pass the vectors of every class, not only of the one that is augmented"
         )
-    fit = _regression if len(known) <= MOST_REGRESSED else _tempered_discriminant
+    fit = _regression if (n_labels or len(known)) <= MOST_REGRESSED else _tempered_discriminant
     weights, offsets = fit(unit(embeddings), codes)
     return LabelClassifier(known.tolist(), weights.astype(np.float32), offsets.astype(np.float32))
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from smotext_core.filters import calibration
+from smotext_core.filters import calibration, label_classifier
 from smotext_core.schemas import CALIBRATION
 from smotext_core.xrag.search import Candidates
 from tests.fakes import FakeGenerator, fake_corpus
@@ -184,6 +186,38 @@ def test_calibrate_labels_of_texts_with_two_labels_counts_none_as_another_s() ->
     folds = calibration._folds(labels, documents)
     of = dict(zip(documents, folds, strict=True))
     assert [of[document] for document in documents] == folds.tolist()
+
+
+def test_calibrate_labels_judges_by_the_classifier_that_will_refuse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.normal(size=(4, 8)), 25, axis=0) + 0.4 * rng.normal(size=(100, 8))
+    labels = [f"l{row // 25}" for row in range(100)]
+    # both documents of l3 are also of l0, in whose first fold they are: without it l3 is unknown
+    documents = [f"d{row:02}" for row in range(75)] + ["d00", "d05"] * 12 + ["d00"]
+    asked = []
+
+    def fit(*given: Any, n_labels: int) -> label_classifier.LabelClassifier:
+        asked.append((len(set(given[1])), n_labels))
+        return label_classifier.fit_label_classifier(*given, n_labels=n_labels)
+
+    monkeypatch.setattr(calibration, "fit_label_classifier", fit)
+    calibration.calibrate_labels(rows.astype(np.float32), labels, documents)
+    assert (3, 4) in asked
+    assert {n for _, n in asked} == {4}
+
+
+def test_fit_label_classifier_takes_the_kind_of_the_whole_corpus() -> None:
+    rows = np.random.default_rng(1).normal(size=(40, 8)).astype(np.float32)
+    labels = [f"l{row % 4}" for row in range(40)]
+    few = label_classifier.fit_label_classifier(rows, labels)
+    many = label_classifier.fit_label_classifier(rows, labels, n_labels=4)
+    part = label_classifier.fit_label_classifier(
+        rows, labels, n_labels=label_classifier.MOST_REGRESSED + 1
+    )
+    np.testing.assert_array_equal(few.weights, many.weights)
+    assert np.abs(part.weights - few.weights).max() > 0.1
 
 
 def test_calibrate_labels_says_the_same_of_labels_in_blocks(
