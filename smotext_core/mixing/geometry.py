@@ -12,6 +12,7 @@ from smotext_core.neighbors import SIMILARITY_BYTES, UnitVectors, unit
 
 M_NEAREST = 10
 MOST_SAMPLES, MOST_REAL = 2000, 500  # looked at, evenly spread
+GROUP = 64  # similarities that are looked at by their highest first
 NORM_TOLERANCE = 0.01  # of a length: unit vectors have one up to rounding
 
 
@@ -87,12 +88,29 @@ def _nearest(
 ) -> NDArray[np.float32]:
     """The k highest cosines of each query (q, d) to the records, (q, k); -inf past their number."""
     best = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    step = max(1, SIMILARITY_BYTES // (4 * max(queries.shape)))
+    # what is not at length one yet is copied a block at a time
+    width = 1 if isinstance(records, UnitVectors) else queries.shape[1]
+    step = max(1, SIMILARITY_BYTES // (4 * max(len(queries), width)))
     for start in range(0, len(records), step):
         block = UnitVectors(records[start : start + step]).rows
-        cosines = np.hstack([best, queries @ block.T])
-        best = np.partition(cosines, cosines.shape[1] - k, axis=1)[:, -k:]
+        best = _highest(np.hstack([best, queries @ block.T]), k)
     return np.sort(best, axis=1)[:, ::-1]
+
+
+def _highest(values: NDArray[np.float32], k: int) -> NDArray[np.float32]:
+    """The k highest of each row (q, m), m of k or more, in any order: (q, k).
+
+    They lie in the k groups of columns with the highest maxima, so only these are looked into.
+    """
+    n_groups = max(k, values.shape[1] // GROUP)
+    size = -(-values.shape[1] // n_groups)
+    grouped = np.full((len(values), size * n_groups), -np.inf, dtype=np.float32)
+    grouped[:, : values.shape[1]] = values
+    grouped = grouped.reshape(len(values), size, n_groups)
+    maxima = grouped.max(axis=1)
+    groups = np.argpartition(maxima, n_groups - k, axis=1)[:, n_groups - k :]
+    found = np.take_along_axis(grouped, groups[:, None], axis=2).reshape(len(values), -1)
+    return np.partition(found, found.shape[1] - k, axis=1)[:, -k:]
 
 
 def _foreign_share(own: NDArray[np.float32], foreign: NDArray[np.float32]) -> NDArray[np.float64]:
