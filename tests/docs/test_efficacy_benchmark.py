@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from smotext_core.efficacy.evaluation import ARMS, compare
+from smotext_core.texts import KnownTexts
 from tests.fakes import FakeGenerator, fake_corpus
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,34 @@ def test_rows_benchmark_adds_the_first_rows_of_each_label_and_repeats_itself(
     assert set(table["arm"]) == set(first["arm"])
     made = pl.DataFrame({"label": ["a", "b", "a", "a"], "text": ["1", "2", "3", "4"]})
     assert benchmark.of_each(made, 2)["text"].to_list() == ["1", "2", "3"]
+
+
+def test_adapted_benchmark_takes_no_copies_of_the_unlabelled_text(
+    efficacy: ModuleType, rows: pl.DataFrame
+) -> None:
+    benchmark = importlib.import_module("adapted")
+    generator = FakeGenerator()
+    vectors = generator.encode(rows["text"].head(3).to_list())
+    plain = generator.decode_candidates(vectors, seeds=[1, 2, 3], n_candidates=2)
+    known = [plain.texts[0][1], " ".join(["so", *plain.texts[2][1].split(), "again"])]
+    writer = benchmark.NotCopying(generator, KnownTexts(known))
+    found = writer.decode_candidates(vectors, seeds=[1, 2, 3], n_candidates=2)
+    expected = [list(row) for row in plain.texts]
+    expected[0][1] = expected[2][1] = ""
+    assert found.texts == expected
+    assert (writer.copied, writer.seen) == (2, 6)
+    np.testing.assert_array_equal(found.embeddings, plain.embeddings)
+    assert writer.normalized == generator.normalized
+
+    cell = efficacy.Cell("s", "c", "x", {"medicine": 8, "cooking": 4}, {"cooking": 6}, draws=1)
+    test = rows.filter(pl.col("split") == "test")
+    pool = generator.encode(rows.filter(pl.col("split") == "train")["text"].to_list())
+    said = benchmark.draw(
+        cell, rows, test, generator.encode(test["text"].to_list()), generator, 0,
+        generator=generator, pool_vectors=pool,
+    )  # fmt: skip
+    assert {"smotext", "shipped", "ceiling"} <= set(said["arm"])
+    assert {len(one) for one in said["predicted"]} == {test.height}
 
 
 def test_page_is_the_same_twice_and_says_what_the_generator_read(
