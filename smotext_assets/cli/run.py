@@ -19,7 +19,7 @@ from rich.progress import Progress as Bar
 from smotext_assets.cli.corpus import asked_corpus, unlabelled_corpus
 from smotext_assets.cli.materializing import Graph
 from smotext_assets.cli.pairs import pair_options
-from smotext_assets.cli.run_options import asked_options
+from smotext_assets.cli.run_options import ADAPT_STEPS, asked_options
 from smotext_assets.cli.summary import print_adaptation, print_summary
 from smotext_assets.graph import (
     BY_LABEL_AND_RUN,
@@ -105,7 +105,10 @@ def run_command(
         markup=False,
         highlight=False,
     )
-    graph = Graph(instance, found, {"generator": {"adapt_steps": given.adapt or 0}}, console)
+    steps = given.adapt
+    if steps is None and given.unlabelled and not given.found and not known:
+        steps = ADAPT_STEPS
+    graph = Graph(instance, found, {"generator": {"adapt_steps": steps or 0}}, console)
     if ingests:
         graph.materialize(["raw_corpus", "labelled_texts"])
         _print_how_read(tables, "raw_corpus", console)
@@ -133,7 +136,7 @@ def run_command(
         bad |= graph.materialize_labels(["embeddings"], slugs, suffix="")
         if adapts:
             graph.materialize(["generator"])
-        if given.adapt:
+        if adapts and steps:
             print_adaptation(tables, console)
         frozen_run(
             tables,

@@ -18,6 +18,7 @@ from smotext_assets.stages import (
     SyntheticTextsConfig,
 )
 
+ADAPT_STEPS = 100  # where there is unlabelled text to train on
 _AS_MADE = "default: of a label that is there as it was made, else"
 _OPTION = {
     "n_candidates": "--candidates",
@@ -49,8 +50,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unlabelled",
         metavar="FILE",
-        help="texts of the same kind that nobody labelled, a corpus without labels: --adapt trains "
-        "on them too, --found makes rows of them; default: SMOTEXT_UNLABELLED, else none",
+        help="texts of the same kind that nobody labelled, a corpus without labels: the generator "
+        "is trained on them too, see --adapt, or --found makes rows of them; default: "
+        "SMOTEXT_UNLABELLED, else none",
     )
     parser.add_argument(
         "--found",
@@ -100,8 +102,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--adapt",
         type=int,
         metavar="STEPS",
-        help="train the generator on the train texts first; default: of a run that is there as "
-        "it was done, else 0, not at all",
+        help="train the generator on the train texts and the unlabelled ones first; default: of a "
+        f"run that is there as it was done, else {ADAPT_STEPS} with --unlabelled and without "
+        "--found, else 0, not at all",
     )
     parser.add_argument(
         "--temperature", type=float, help=f"of the sampled candidates; {_AS_MADE} 0.5"

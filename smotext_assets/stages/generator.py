@@ -32,12 +32,15 @@ class GeneratorConfig(dg.Config):
     adapt_steps: int = Field(
         default=0,
         ge=0,
-        description="Steps of training on the train texts, about a second each on a CPU. It makes "
-        "texts closer to the domain, and sentences of it learnt by heart likelier.",
+        description="Steps of training on the train texts and the unlabelled ones, of the "
+        "generator small 3 to 20 s each on a CPU core. It makes texts closer to the domain, and "
+        "sentences of it learnt by heart likelier.",
     )
     batch_size: int = Field(default=32, ge=1, description="Texts a step.")
-    learning_rate: float = Field(
-        default=1e-4, gt=0, description="The highest. A few hundred texts are overfitted at 3e-4."
+    learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        description="The highest. Null: 3e-4 of an adapter, 1e-4 of a whole language model.",
     )
     seed: int = Field(default=0, ge=0, description="Of the order of the texts.")
 

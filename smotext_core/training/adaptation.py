@@ -42,7 +42,7 @@ def adapt(
     *,
     steps: int,
     batch_size: int = 32,
-    learning_rate: float = 1e-4,
+    learning_rate: float | None = None,
     checkpoint_every: int = 25,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -56,6 +56,7 @@ def adapt(
     Args:
         texts: columns text, embedding (of the generator's encoder).
         work: gets the checkpoints, from which the same call goes on where it was stopped.
+        learning_rate: the highest; None: 3e-4 with an adapter, 1e-4 of a whole language model.
         progress: called with the number of steps just done.
 
     Raises:
@@ -89,6 +90,7 @@ def adapt(
         lm = load_adapter(base.requires_grad_(False), own_adapter)
         parts["adapter"] = adapter_parameters(lm)
     model = torch.nn.ModuleDict(parts)
+    peak = learning_rate or (1e-4 if own_adapter is None else 3e-4)
     # Products in what the generator itself computes in; weights and their steps in float32.
     half = decoder.lm.get_input_embeddings().weight.dtype == torch.bfloat16
 
@@ -109,7 +111,7 @@ def adapt(
         ),
         work,
         steps=steps,
-        rate=lambda step: linear_rate(step, steps=steps, peak=learning_rate),
+        rate=lambda step: linear_rate(step, steps=steps, peak=peak),
         evaluate=dict,
         checkpoint_every=checkpoint_every,
         device=decoder.device,

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from smotext_assets.cli import command as cli
+from smotext_assets.cli import run
 from smotext_assets.definitions import definitions
 from smotext_assets.graph.frozen_runs import run_config
 from smotext_assets.graph.generator_in_use import generator_in_use, load_in_use
@@ -339,3 +340,32 @@ def test_run_adapts_before_it_freezes_the_run(
         assert cli.main([*command, "--adapt", "-1"]) == 2
         assert "--adapt: Input should be" in capfd.readouterr().err
         assert home.files() == files
+
+
+def test_run_adapts_to_unlabelled_texts_unless_rows_are_made_of_them(
+    home: Home,
+    tiny: Path,
+    corpus_of_tales: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cli, "dagster_instance", lambda: home.instance)
+    monkeypatch.setattr(run, "ADAPT_STEPS", 3)
+    monkeypatch.setenv("SMOTEXT_HOME", str(home.folder))
+    monkeypatch.setenv("SMOTEXT_STORE", home.root)
+    more = tmp_path / "more.csv"
+    more.write_text("\n".join(["text", *tales("A sailor", 12)]) + "\n")
+    command = ["run", str(corpus_of_tales), "--generator", str(tiny), "--candidates", "2"]
+    command += ["--labels", "cook", "--unlabelled", str(more)]
+    assert cli.main([*command, "--run", "r1"]) == 0
+    assert record(home)["adapt_steps"] == 3
+    assert record(home)["nll_after"] is not None
+    assert "adapted in 3 steps" in " ".join(capfd.readouterr().err.split())
+    files = home.files()
+    assert cli.main([*command, "--run", "r1"]) == 0  # as it was made
+    assert home.files() == files
+    assert cli.main([*command, "--run", "r2", "--adapt", "2"]) == 0
+    assert record(home)["adapt_steps"] == 2
+    assert cli.main([*command, "--run", "r3", "--found"]) == 0
+    assert record(home)["adapt_steps"] == 0

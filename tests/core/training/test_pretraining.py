@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 import torch
 
+from smotext_core.training import adaptation
 from smotext_core.training.adaptation import adapt, adaptation_figures
 from smotext_core.training.language_model import load_lm
 from smotext_core.training.pretraining import corpus_passages, new_projector, train_generator
 from smotext_core.xrag.generator import load_generator
-from tests.tiny import SENTENCES, write_encoder, write_lm
+from tests.tiny import SENTENCES, write_encoder, write_lm, write_tiny_generator
 
 DOCUMENTS = pl.DataFrame({"text": SENTENCES})
 STEPS = 100
@@ -275,6 +276,29 @@ def test_train_generator_with_an_adapter_goes_on_to_the_same_generator(
         assert (tmp_path / "tiny" / name).read_bytes() == (with_adapter / name).read_bytes()
     with pytest.raises(ValueError, match="begun otherwise"):
         make(models, tmp_path / "tiny", lora=2, tokens=3)
+
+
+@pytest.mark.parametrize("has_adapter", [True, False])
+def test_adapt_takes_larger_steps_with_an_adapter(
+    with_adapter: Path,
+    has_adapter: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = with_adapter if has_adapter else write_tiny_generator(tmp_path / "tiny")
+    generator = load_generator(str(folder))
+    vectors = generator.encode(SENTENCES[:4])
+    texts = pl.DataFrame({"text": SENTENCES[:4], "label": ["a"] * 4})
+    texts = texts.with_columns(pl.Series("embedding", vectors, dtype=pl.Array(pl.Float32, 48)))
+    peaks = []
+
+    def rate(step: int, *, steps: int, peak: float) -> float:
+        peaks.append(peak)
+        return 0.0
+
+    monkeypatch.setattr(adaptation, "linear_rate", rate)
+    adapt(generator, texts, tmp_path / "work", tmp_path / "own", steps=1)
+    assert set(peaks) == {3e-4 if has_adapter else 1e-4}
 
 
 def test_adapt_trains_the_adapter(with_adapter: Path, tmp_path: Path) -> None:
