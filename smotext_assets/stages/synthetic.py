@@ -123,6 +123,7 @@ def synthetic_texts(
     train, texts_of = corpus.filter(pl.col("split") == "train"), ByLabel(corpus)
     known = cache(lambda: KnownTexts(corpus["text"].to_list()))  # not where all is made
     known_vectors = cache(lambda: UnitVectors(corpus["embedding"].to_numpy()))
+    known_unlabelled = cache(lambda: KnownTexts(unlabelled_texts.read()["text"].to_list()))
     classifier = fit_label_classifier(train["embedding"].to_numpy(), train["label"].to_list())
 
     made_of = Encoded.of(vectors)
@@ -194,7 +195,7 @@ def synthetic_texts(
                     real_embeddings=known_vectors(),
                     classifier=classifier,
                     n_wanted=wanted,
-                    unlabelled=unlabelled_texts.read()["text"].to_list() if unlabelled else (),
+                    unlabelled=known_unlabelled() if unlabelled else (),
                     **options,
                 )
             tables.write("rejected_texts", rejected, partition)

@@ -23,7 +23,6 @@ from smotext_core.texts import (
     Alike,
     KnownTexts,
     add_to_index,
-    copied_words,
     is_near,
     word_shingles,
     words,
@@ -126,7 +125,7 @@ def accept(
     min_label_confidence: float | None = None,
     max_rouge_l: float | None = None,
     relevance: float = RELEVANCE,
-    unlabelled: Sequence[str] = (),
+    unlabelled: Sequence[str] | KnownTexts = (),
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Choose at most one text a sample and at most `n_wanted` samples of one label and run.
 
@@ -150,7 +149,8 @@ def accept(
             1: closest first (round-trip cosine, then sample number, then candidate number).
         max_rouge_l: a ROUGE-L of this or more with a chosen text refuses the candidate; None: none
             does. `diversity.Alike` has the rule.
-        unlabelled: texts of which a decoded one may be no copy either.
+        unlabelled: texts of which a decoded one may be no copy or near duplicate either, and whose
+            words are not made up; `KnownTexts` where several labels ask.
 
     Returns:
         SYNTHETIC_TEXTS and REJECTED_TEXTS; together they hold every candidate once.
@@ -184,16 +184,19 @@ def accept(
     found = (frame["origin"] == FOUND).to_numpy()
     real = real_texts if isinstance(real_texts, KnownTexts) else KnownTexts(real_texts)
     copied = real.copied_words(texts)
-    if len(unlabelled):
-        others = np.where(found, 0, copied_words(texts, unlabelled))
-        copied = np.maximum(copied, others.astype(copied.dtype))
     near = real.near_duplicates(texts, threshold=near_duplicate)
+    known = [real]
+    if isinstance(unlabelled, KnownTexts) or len(unlabelled):
+        others = unlabelled if isinstance(unlabelled, KnownTexts) else KnownTexts(unlabelled)
+        known.append(others)
+        copied = np.maximum(copied, np.where(found, 0, others.copied_words(texts)))
+        near |= ~found & others.near_duplicates(texts, threshold=near_duplicate)
     if len(texts):
         near |= near_duplicate_embeddings(vectors, real_embeddings, threshold=near_duplicate_cosine)
     reasons = degenerate(texts, min_words=min_words)
     confidence = classifier.confidence(vectors, label)
     refusals = [
-        (_made_up(frame["unknown_words"], real), "made-up word"),
+        (_made_up(frame["unknown_words"], known), "made-up word"),
         (~round_trip(cosines, minimum=min_round_trip), "round trip below minimum"),
         *_off_label(confidence, classifier, vectors, label, check_label, min_label_confidence),
         (copied >= max_copied_words, "copies a real text"),
@@ -243,11 +246,14 @@ def _off_label(
     return [(confidence < np.float32(minimum), "label confidence below minimum")]
 
 
-def _made_up(unknown: pl.Series, real: KnownTexts) -> Mask:
-    """Where a text has a word that neither its decoder nor the corpus knows, (m,)."""
+def _made_up(unknown: pl.Series, known: Sequence[KnownTexts]) -> Mask:
+    """Where a text has a word that neither its decoder nor a known text has, (m,)."""
     if not unknown.list.len().sum():
         return np.zeros(len(unknown), dtype=np.bool_)
-    stray = (not real.vocabulary.issuperset(found or ()) for found in unknown.to_list())
+    stray = (
+        any(all(word not in texts.vocabulary for texts in known) for word in found or ())
+        for found in unknown.to_list()
+    )
     return np.fromiter(stray, np.bool_, len(unknown))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from smotext_core.filters.acceptance import accept
+from smotext_core.filters.acceptance import FOUND, accept
 from smotext_core.filters.calibration import calibrate_labels, threshold_of
 from smotext_core.filters.label_classifier import fit_label_classifier
 from smotext_core.neighbors import UnitVectors
@@ -49,12 +49,20 @@ class Acceptance:
     Args:
         texts: real texts by label, of all labels.
         embeddings: their vectors (n, d), by label.
+        unlabelled: texts of which a decoded one may be no copy either.
 
     Raises:
         ValueError: fewer than two labels.
     """
 
-    def __init__(self, texts: Mapping[str, Sequence[str]], embeddings: Mapping[str, Floats]):
+    def __init__(
+        self,
+        texts: Mapping[str, Sequence[str]],
+        embeddings: Mapping[str, Floats],
+        *,
+        unlabelled: Sequence[str] = (),
+    ) -> None:
+        self._unlabelled = KnownTexts(unlabelled) if len(unlabelled) else ()
         self._labels = list(texts)
         self._texts = {label: list(texts[label]) for label in texts}
         self._every = KnownTexts([text for label in texts for text in texts[label]])
@@ -107,7 +115,9 @@ class Acceptance:
                 asked = [n for n in range(n_before, upto) if names[n] not in served]
                 more, found = _decoded(origin, pairs, mixed, asked, taken, label=label, seed=seed)
                 frame, vectors = pl.concat([frame, more]), [*vectors, *found]
-                accepted, rejected = self._judge(frame, vectors, pairs, parents, label, missing)
+                accepted, rejected = self._judge(
+                    frame, vectors, pairs, parents, label, missing, origin
+                )
                 if accepted.height == missing:
                     break
                 n_before, upto = upto, upto + SPARE * (missing - accepted.height)
@@ -136,6 +146,7 @@ class Acceptance:
         parents: Mapping[str, Floats],
         label: str,
         n_wanted: int,
+        origin: Origin,
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         lengths = [len(words(text)) for text in self._texts[label]]
         return accept(
@@ -152,6 +163,7 @@ class Acceptance:
             min_label_confidence=threshold_of(self._calibration, label),
             min_words=min(MIN_WORDS, int(np.quantile(lengths, SHORTEST))),
             n_wanted=n_wanted,
+            unlabelled=() if origin.name == FOUND else self._unlabelled,
         )
 
 

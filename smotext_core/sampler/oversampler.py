@@ -206,6 +206,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             judge = Acceptance(
                 {names[label]: list(rows_of[label]) for label in vectors},
                 {names[label]: vectors[label] for label in vectors},
+                unlabelled=self.unlabelled or (),
             )
         refused = [REJECTED_TEXTS.to_frame()]
         with progress_bar(shown=self.verbose) as bar:

@@ -1,6 +1,7 @@
 """Accepted or refused: every candidate is in one table, the refused with one reason."""
 
 import random
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ import pytest
 from smotext_core.filters import acceptance as filters
 from smotext_core.filters import label_classifier
 from smotext_core.schemas import CLASS_PAIRS, DECODED_TEXTS, REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.texts import KnownTexts
 
 REAL = [
     "The surgeon closed the incision with sutures and the patient went home the same evening.",
@@ -221,3 +223,26 @@ def test_accept_refuses_what_repeats_a_chosen_text() -> None:
     far = ("r.a.3", 0, like_a.replace("described an ache", "told us of pain"), 0.5, 1.0)
     accepted, _ = accept([*rows, far], max_rouge_l=0.7)
     assert far[2] in accepted["text"].to_list()
+
+
+@pytest.mark.parametrize("known", [list, KnownTexts])
+def test_decoded_texts_copy_no_unlabelled_one_whose_words_are_known(
+    known: Callable[[list[str]], Sequence[str] | KnownTexts],
+) -> None:
+    short = "my left knee aches badly"
+    unlabelled = [short, f"Yesterday {B}", "an imprasion"]
+    rows: list[tuple[str, int, str | None, float, float]] = [
+        ("r.a.0", 0, A, 0.9, 1),
+        ("r.a.1", 0, B, 0.9, 1),
+        ("r.a.2", 0, short.upper(), 0.9, 1),
+        ("r.a.3", 0, "The first imprasion was of a young man in good health.", 0.9, 1),
+    ]
+    accepted, rejected = accept(rows, unlabelled=known(unlabelled))
+    assert sorted(accepted["sample_id"]) == ["r.a.0", "r.a.3"]
+    told = dict(rejected.select("sample_id", "reason").iter_rows())
+    assert told == {
+        "r.a.1": "copies a real text",
+        "r.a.2": "near duplicate of a real text",
+    }
+    without, _ = accept(rows)
+    assert sorted(without["sample_id"]) == ["r.a.0", "r.a.1", "r.a.2"]
