@@ -131,14 +131,14 @@ def synthetic_texts(
     reviews = cache(lambda run: reviews_of(tables, run))
 
     @cache  # once a step: it is of all labels
-    def label_calibration() -> pl.DataFrame:
+    def label_calibration() -> ByLabel:
         made_from: dict[str, JSON] = {
             "corpus": labelled_texts.sha256(),
             "encoder": generator.encoder_fingerprint,
             "vectors": vectors,
             "rule": LABEL_RULE,
         }
-        return _label_calibration(tables, config, train, made_from)
+        return ByLabel(_label_calibration(tables, config, train, made_from), by="label")
 
     n_partitions = len(context.partition_keys)  # Dagster looks each of them up: not in `make`
 
@@ -153,7 +153,7 @@ def synthetic_texts(
         unlabelled = unlabelled if unlabelled and unlabelled.rows else None
         real = texts_of[label]
         partition = {"label": label, "run": run}
-        confidences = label_calibration()
+        confidences = label_calibration().get(real["label"][0])
         calibration = _calibration(tables, label, run)
         options = config.model_dump()
         asked = options.pop("calibrate_on_reviews")
@@ -234,7 +234,7 @@ def synthetic_texts(
             "found": frame.filter(origin=FOUND).height,
             "shortfall": str(manifest.metadata["shortfall"] or "none"),
             "calibration": dg.MetadataValue.md(
-                markdown_table(pl.concat([calibration, confidences.filter(label=real["label"][0])]))
+                markdown_table(pl.concat([calibration, confidences]))
             ),
             "calibration_by_readers": dg.MetadataValue.md(markdown_table(readers)),
             "rejected": dg.MetadataValue.md(markdown_table(reasons)),
