@@ -118,7 +118,8 @@ def draw(
     parents = train.filter(subsample(train, sorted(cell.real), seed=number, number=0))
     free = ~pool["text_id"].is_in(train["text_id"].to_list())
     texts = pool.filter(free)["text"].to_list()
-    writer = NotCopying(generator, KnownTexts(texts))
+    strange = ~pool["text_id"].is_in(parents["text_id"].to_list())  # the left-out rows too
+    writer = NotCopying(generator, KnownTexts(pool.filter(strange)["text"].to_list()))
     made = rows_of(parents, cell.made, writer, number=number, n_candidates=N_CANDIDATES)
     aloud(f"{cell.setting}, draw {number}: {writer.copied} of {writer.seen} candidates were copies")
     nearest = NearestTexts(shipped, texts, pool_vectors[free.to_numpy()])

@@ -105,10 +105,7 @@ def run_command(
         markup=False,
         highlight=False,
     )
-    steps = given.adapt
-    if steps is None and given.unlabelled and not given.found and not known:
-        steps = ADAPT_STEPS
-    graph = Graph(instance, found, {"generator": {"adapt_steps": steps or 0}}, console)
+    graph = Graph(instance, found, {}, console)
     if ingests:
         graph.materialize(["raw_corpus", "labelled_texts"])
         _print_how_read(tables, "raw_corpus", console)
@@ -117,6 +114,12 @@ def run_command(
         _print_how_read(tables, "unlabelled_texts", console)
         rows = tables.read("unlabelled_texts").height
         console.print(f"{rows} unlabelled passages", highlight=False)
+    steps = given.adapt
+    if steps is None and known:
+        steps = run_config(tables, run).get("adapt_steps", 0)
+    elif steps is None:
+        steps = ADAPT_STEPS if _has_unlabelled(tables) and not given.found else 0
+    graph.ops = {"generator": {"adapt_steps": steps}}
     if given.found and not _has_unlabelled(tables):
         raise ValueError("--found needs unlabelled texts: name some with --unlabelled FILE")
     corpus = pl.concat(tables.read_frames("labelled_texts", columns=["slug", "split"]))
@@ -187,7 +190,8 @@ def _has_unlabelled(tables: Store) -> bool:
 
 
 def _readapts(tables: Store, run: str, generator: GeneratorResource) -> bool:
-    """Whether the generator's record is another one than that of the run, which is the plain one.
+    """Whether the generator's record is another one than that of the run, which is the plain one or
+    was adapted from it.
 
     Raises:
         ValueError: the run was made by neither.
@@ -195,7 +199,8 @@ def _readapts(tables: Store, run: str, generator: GeneratorResource) -> bool:
     frozen, used = run_config(tables, run), generator_in_use(tables, generator)
     if used.fingerprint == frozen["generator_fingerprint"] and not used.fault:
         return tables.manifest("generator") is None
-    if generator.fingerprint != frozen["generator_fingerprint"]:
+    adapted_from = frozen.get("adapted_from", frozen["generator_fingerprint"])
+    if generator.fingerprint != adapted_from:
         raise ValueError(
             f"the run {run} was made by the generator {frozen['generator']} "
             f"({frozen['generator_fingerprint']}), {generator.name} is {generator.fingerprint}: "

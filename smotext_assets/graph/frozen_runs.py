@@ -68,6 +68,9 @@ def frozen_run(
             "generator": used.name,
             "generator_licence": generator.licence,
         }
+        if used.adapted is not None:  # what makes it again
+            steps = store.read("generator")["adapt_steps"][0]
+            frozen |= {"adapt_steps": steps, "adapted_from": generator.fingerprint}
         row = {
             **{name: frozen[name] for name in RUNS if name in frozen},
             "run": run,

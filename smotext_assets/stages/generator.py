@@ -40,7 +40,8 @@ class GeneratorConfig(dg.Config):
     learning_rate: float | None = Field(
         default=None,
         gt=0,
-        description="The highest. Null: 3e-4 of an adapter, 1e-4 of a whole language model.",
+        description="The highest. Null: 3e-4 of an adapter, 1e-4 of a whole language model or of "
+        "the projector alone.",
     )
     seed: int = Field(default=0, ge=0, description="Of the order of the texts.")
 
@@ -73,10 +74,17 @@ def generator_record(
     began = time.perf_counter()
     found: dict[str, Any] = {"fingerprint": generator.fingerprint}
     metadata: dict[str, Any] = {"adapted": None}
+    options = config.model_dump(exclude_defaults=True)
+    unlabelled = unlabelled_texts.manifest()
+    if unlabelled and unlabelled.rows:  # the same steps without them give another generator
+        options |= {"adapt_steps": config.adapt_steps, "unlabelled": "UNLABELLED"}
     if config.adapt_steps:
+        from smotext_core.training import default_rate
+
         corpus = labelled_texts.sha256()
         made_of = {"from": generator.fingerprint, "corpus": corpus, **config.model_dump()}
-        unlabelled = unlabelled_texts.manifest()
+        if config.learning_rate is None:  # named, so that another default is another generator
+            made_of["learning_rate"] = default_rate(read_manifest(generator.generator))
         if unlabelled and unlabelled.rows:
             made_of["unlabelled"] = unlabelled.sha256
         key = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
@@ -111,7 +119,7 @@ def generator_record(
     }
     frame = conform(pl.DataFrame([row]), GENERATOR)
     metadata |= {"fingerprint": found["fingerprint"]}
-    metadata |= {"options": config.model_dump(exclude_defaults=True)}
+    metadata |= {"options": options}
     manifest = tables.write("generator", frame, metadata=metadata)
     context.add_output_metadata(
         {

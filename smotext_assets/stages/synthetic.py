@@ -123,7 +123,8 @@ def synthetic_texts(
     train, texts_of = corpus.filter(pl.col("split") == "train"), ByLabel(corpus)
     known = cache(lambda: KnownTexts(corpus["text"].to_list()))  # not where all is made
     known_vectors = cache(lambda: UnitVectors(corpus["embedding"].to_numpy()))
-    known_unlabelled = cache(lambda: KnownTexts(unlabelled_texts.read()["text"].to_list()))
+    # by sha256: they may be replaced while a long step runs
+    known_unlabelled = cache(lambda sha256: KnownTexts(unlabelled_texts.read()["text"].to_list()))
     classifier = fit_label_classifier(train["embedding"].to_numpy(), train["label"].to_list())
 
     made_of = Encoded.of(vectors)
@@ -195,7 +196,7 @@ def synthetic_texts(
                     real_embeddings=known_vectors(),
                     classifier=classifier,
                     n_wanted=wanted,
-                    unlabelled=known_unlabelled() if unlabelled else (),
+                    unlabelled=known_unlabelled(unlabelled.sha256) if unlabelled else (),
                     **options,
                 )
             tables.write("rejected_texts", rejected, partition)

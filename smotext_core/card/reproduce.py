@@ -22,6 +22,7 @@ _FLAGS = {
     ("raw_corpus", "encoding"): "--encoding",
     ("raw_corpus", "explode"): "--explode",
     ("generator", "adapt_steps"): "--adapt",
+    ("generator", "unlabelled"): "--unlabelled",
     ("decoded_texts", "n_candidates"): "--candidates",
     ("decoded_texts", "temperature"): "--temperature",
     ("found_texts", "n_nearest"): "--found",

@@ -19,7 +19,7 @@ from smotext_core.schemas import CALIBRATION
 from smotext_core.xrag import Candidates
 
 # One up where the same texts give other figures: recorded ones are then made anew.
-ROUND_TRIP_RULE, LABEL_RULE = 2, 2
+ROUND_TRIP_RULE, LABEL_RULE = 2, 3
 ROUND_TRIP_REFUSED = 0.05  # share of held-out texts whose closest decoding is refused
 LABEL_REFUSED = 0.10  # share of a label's own texts; a rare label's rows tell no finer
 OTHERS_PASSING = 0.05  # share of the texts of other labels that may pass for the label

@@ -56,7 +56,7 @@ def adapt(
     Args:
         texts: columns text, embedding (of the generator's encoder).
         work: gets the checkpoints, from which the same call goes on where it was stopped.
-        learning_rate: the highest; None: 3e-4 with an adapter, 1e-4 of a whole language model.
+        learning_rate: the highest; None: `default_rate`.
         progress: called with the number of steps just done.
 
     Raises:
@@ -90,7 +90,7 @@ def adapt(
         lm = load_adapter(base.requires_grad_(False), own_adapter)
         parts["adapter"] = adapter_parameters(lm)
     model = torch.nn.ModuleDict(parts)
-    peak = learning_rate or (1e-4 if own_adapter is None else 3e-4)
+    peak = default_rate(generator.manifest) if learning_rate is None else learning_rate
     # Products in what the generator itself computes in; weights and their steps in float32.
     half = decoder.lm.get_input_embeddings().weight.dtype == torch.bfloat16
 
@@ -131,6 +131,12 @@ def adapt(
         manifest=manifest,
         words=generator.words,
     )
+
+
+def default_rate(manifest: Mapping[str, Any]) -> float:
+    """The highest learning rate of a generator's adaptation: 3e-4 where it has an adapter, 1e-4 of
+    a whole language model, or of the projector alone."""
+    return 3e-4 if ADAPTER_FILES[1] in manifest["sha256"] else 1e-4
 
 
 def adaptation_figures(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -331,9 +332,16 @@ def test_run_adapts_before_it_freezes_the_run(
         capfd.readouterr()
         assert cli.main([*command, *small, "--adapt", "0"]) == 2
         assert "frozen and generator_fingerprint was" in " ".join(capfd.readouterr().err.split())
-        # Now the adapted one is not in use: that is told before anything is made.
-        files = home.files()
-        assert cli.main([*command, *small]) == 2
+        # Now the adapted one is not in use: it comes back with the run.
+        assert record(home)["adapt_steps"] == 0
+        assert cli.main([*command, *small]) == 0
+        assert "adapting the generator: steps" not in capfd.readouterr().err  # it was kept
+        assert home.files() == files
+        # Of another generator nothing is made.
+        other = shutil.copytree(tiny, home.folder / "other")
+        manifest = json.loads((other / "generator.json").read_text())
+        (other / "generator.json").write_text(json.dumps({**manifest, "name": "other"}))
+        assert cli.main([*command, *small, "--generator", str(other)]) == 2
         said = " ".join(capfd.readouterr().err.split())
         assert "the run r1 was made by the generator tiny-adapted" in said
         assert "give --generator, and --adapt" in said
@@ -362,10 +370,22 @@ def test_run_adapts_to_unlabelled_texts_unless_rows_are_made_of_them(
     assert record(home)["adapt_steps"] == 3
     assert record(home)["nll_after"] is not None
     assert "adapted in 3 steps" in " ".join(capfd.readouterr().err.split())
+    card = home.store.read_bytes("dataset_card/r1.md").decode()
+    assert "--adapt 3 --unlabelled UNLABELLED" in card
     files = home.files()
     assert cli.main([*command, "--run", "r1"]) == 0  # as it was made
     assert home.files() == files
     assert cli.main([*command, "--run", "r2", "--adapt", "2"]) == 0
     assert record(home)["adapt_steps"] == 2
     assert cli.main([*command, "--run", "r3", "--found"]) == 0
+    assert record(home)["adapt_steps"] == 0
+    assert cli.main([*command, "--run", "r1"]) == 0
+    assert record(home)["adapt_steps"] == 3
+    # The variable does as the option; of texts that are all refused nothing is learnt.
+    monkeypatch.setenv("SMOTEXT_UNLABELLED", str(more))
+    without = [*command[:-2], "--run"]
+    assert cli.main([*without, "r4"]) == 0
+    assert record(home)["adapt_steps"] == 3
+    more.write_text("text\n" + tales("The nurse", 24)[0] + "\n")
+    assert cli.main([*without, "r5"]) == 0
     assert record(home)["adapt_steps"] == 0
