@@ -119,7 +119,8 @@ def run_command(
         steps = run_config(tables, run).get("adapt_steps", 0)
     elif steps is None:
         steps = ADAPT_STEPS if _has_unlabelled(tables) and not given.found else 0
-    graph.ops = {"generator": {"adapt_steps": steps}}
+    unasked = given.adapt is None and not known  # only if it gains
+    graph.ops = {"generator": {"adapt_steps": steps, "only_if_nearer": unasked}}
     if given.found and not _has_unlabelled(tables):
         raise ValueError("--found needs unlabelled texts: name some with --unlabelled FILE")
     corpus = pl.concat(tables.read_frames("labelled_texts", columns=["slug", "split"]))

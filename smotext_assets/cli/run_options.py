@@ -104,7 +104,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="train the generator on the train texts and the unlabelled ones first; default: of a "
         f"run that is there as it was done, else {ADAPT_STEPS} with --unlabelled and without "
-        "--found, else 0, not at all",
+        "--found, where held-out texts then come back nearer, else 0, not at all",
     )
     parser.add_argument(
         "--temperature", type=float, help=f"of the sampled candidates; {_AS_MADE} 0.5"

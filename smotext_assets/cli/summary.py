@@ -132,8 +132,11 @@ def print_adaptation(store: Store, console: Console) -> None:
         shown = (row[f"{name}_{when}"] for when in ("before", "after"))
         return " → ".join("–" if value is None else f"{value:.3f}" for value in shown)
 
+    told = f"adapted in {row['adapt_steps']} steps"
+    if not row["adapt_steps"]:
+        told = "trained, and not taken, for texts do not come back nearer (--adapt 100 takes it)"
     console.print(
-        f"adapted in {row['adapt_steps']} steps. On texts it was not trained on: round-trip cosine "
+        f"{told}. On texts it was not trained on: round-trip cosine "
         f"{change('cosine')}, NLL {change('nll')}. Texts that repeat nine words of a train text: "
         f"{change('memorised')} from its own vector, {change('memorised_mixed')} from a mixed one",
         highlight=False,

@@ -34,7 +34,8 @@ DESCRIPTIONS = {
     "licence": "Of its weights; it binds what is made with them.",
     "encoder": "The model that turns texts into vectors.",
     "lm": "The language model that reads a vector as one token and writes.",
-    "adapt_steps": "Training steps on the train texts; 0: as configured, and no figures below.",
+    "adapt_steps": "Training steps on the train texts and the unlabelled ones; 0: as configured, "
+    "and figures below, if any, are of one that wrote no nearer.",
     "nll_before": "Per token of test and holdout texts given their vectors; lower is better.",
     "nll_after": "The same after adaptation.",
     "cosine_before": "Round trip of test and holdout texts, likeliest text.",

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,11 @@ class GeneratorConfig(dg.Config):
         "generator small 3 to 20 s each on a CPU core. It makes texts closer to the domain, and "
         "sentences of it learnt by heart likelier.",
     )
+    only_if_nearer: bool = Field(
+        default=False,
+        description="Take the adapted generator only if held-out texts come back nearer to their "
+        "vectors by it, the mean cosine of the likeliest text.",
+    )
     batch_size: int = Field(default=32, ge=1, description="Texts a step.")
     learning_rate: float | None = Field(
         default=None,
@@ -67,13 +73,15 @@ def generator_record(
 
     Without adaptation it is the one configured. With it, that one is trained on the train texts,
     and on the unlabelled ones where there are any, and measured before and after on test and
-    holdout texts, and for sentences learnt by heart. An adapted generator was made of the texts and
-    is as sensitive: it stays in the store.
+    holdout texts, and for sentences learnt by heart; where it is wanted only if it writes nearer
+    and does not, it stays as configured. An adapted generator was made of the texts and is as
+    sensitive: it stays in the store.
     """
     tables = store.open()
     began = time.perf_counter()
     found: dict[str, Any] = {"fingerprint": generator.fingerprint}
     metadata: dict[str, Any] = {"adapted": None}
+    steps = config.adapt_steps
     options = config.model_dump(exclude_defaults=True)
     unlabelled = unlabelled_texts.manifest()
     if unlabelled and unlabelled.rows:  # the same steps without them give another generator
@@ -83,6 +91,7 @@ def generator_record(
 
         corpus = labelled_texts.sha256()
         made_of = {"from": generator.fingerprint, "corpus": corpus, **config.model_dump()}
+        del made_of["only_if_nearer"]  # it makes no other generator
         if config.learning_rate is None:  # named, so that another default is another generator
             made_of["learning_rate"] = default_rate(read_manifest(generator.generator))
         if unlabelled and unlabelled.rows:
@@ -107,6 +116,11 @@ def generator_record(
                 _put(tables, work / "generator", place, found)
                 shutil.rmtree(work)
         metadata = {"adapted": place, "from": generator.fingerprint, "corpus": corpus}
+        if config.only_if_nearer and not _is_nearer(found):
+            steps, metadata = 0, {"adapted": None}
+            found |= {"fingerprint": generator.fingerprint}
+            options |= {"adapt_steps": 0}
+    options.pop("only_if_nearer", None)  # what came of it is recorded
     encoder, lm = generator.models
     row = {
         **dict.fromkeys(GENERATOR),
@@ -115,7 +129,7 @@ def generator_record(
         "licence": generator.licence,
         "encoder": encoder,
         "lm": lm,
-        "adapt_steps": config.adapt_steps,
+        "adapt_steps": steps,
     }
     frame = conform(pl.DataFrame([row]), GENERATOR)
     metadata |= {"fingerprint": found["fingerprint"]}
@@ -132,6 +146,12 @@ def generator_record(
             "figures": dg.MetadataValue.md(markdown_table(frame.unpivot())),
         }
     )
+
+
+def _is_nearer(found: Mapping[str, Any]) -> bool:
+    """Whether held-out texts, if there are any, come back nearer after the adaptation."""
+    before, after = found["cosine_before"], found["cosine_after"]
+    return before is not None and after > before
 
 
 def _adapt(

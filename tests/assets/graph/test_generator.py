@@ -17,6 +17,7 @@ from smotext_assets.graph.frozen_runs import run_config
 from smotext_assets.graph.generator_in_use import generator_in_use, load_in_use
 from smotext_assets.graph.partitions import range_tags
 from smotext_assets.graph.resources import Corpus, GeneratorResource, StoreResource
+from smotext_assets.stages import generator as stage
 from smotext_assets.store.tables import Store
 from smotext_core.schemas import GENERATOR
 from smotext_core.training import loop as training
@@ -360,6 +361,7 @@ def test_run_adapts_to_unlabelled_texts_unless_rows_are_made_of_them(
 ) -> None:
     monkeypatch.setattr(cli, "dagster_instance", lambda: home.instance)
     monkeypatch.setattr(run, "ADAPT_STEPS", 3)
+    monkeypatch.setattr(stage, "_is_nearer", lambda found: True)
     monkeypatch.setenv("SMOTEXT_HOME", str(home.folder))
     monkeypatch.setenv("SMOTEXT_STORE", home.root)
     more = tmp_path / "more.csv"
@@ -386,6 +388,22 @@ def test_run_adapts_to_unlabelled_texts_unless_rows_are_made_of_them(
     without = [*command[:-2], "--run"]
     assert cli.main([*without, "r4"]) == 0
     assert record(home)["adapt_steps"] == 3
-    more.write_text("text\n" + tales("The nurse", 24)[0] + "\n")
+    # Where it does not write nearer it stays as it was, and says so.
+    monkeypatch.setattr(stage, "_is_nearer", lambda found: False)
+    capfd.readouterr()
     assert cli.main([*without, "r5"]) == 0
     assert record(home)["adapt_steps"] == 0
+    assert record(home)["cosine_after"] is not None
+    assert record(home)["fingerprint"] == configured(home, tiny).fingerprint
+    assert "trained, and not taken" in " ".join(capfd.readouterr().err.split())
+    card = home.store.read_bytes("dataset_card/r5.md").decode()
+    assert "--adapt 0 --unlabelled UNLABELLED" in card
+    more.write_text("text\n" + tales("The nurse", 24)[0] + "\n")
+    assert cli.main([*without, "r6"]) == 0
+    assert record(home)["cosine_after"] is None  # nothing was trained
+
+
+def test_generator_is_nearer_only_where_held_out_texts_say_so() -> None:
+    assert stage._is_nearer({"cosine_before": 0.5, "cosine_after": 0.51})
+    assert not stage._is_nearer({"cosine_before": 0.5, "cosine_after": 0.5})
+    assert not stage._is_nearer({"cosine_before": None, "cosine_after": None})
