@@ -134,7 +134,7 @@ def print_adaptation(store: Store, console: Console) -> None:
 
     told = f"adapted in {row['adapt_steps']} steps"
     if not row["adapt_steps"]:
-        told = "trained, and not taken, for texts do not come back nearer (--adapt 100 takes it)"
+        told = "trained, and not taken: texts come back no nearer (--adapt STEPS takes it anyway)"
     console.print(
         f"{told}. On texts it was not trained on: round-trip cosine "
         f"{change('cosine')}, NLL {change('nll')}. Texts that repeat nine words of a train text: "
