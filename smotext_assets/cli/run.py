@@ -114,15 +114,10 @@ def run_command(
         _print_how_read(tables, "unlabelled_texts", console)
         rows = tables.read("unlabelled_texts").height
         console.print(f"{rows} unlabelled passages", highlight=False)
-    steps = given.adapt
-    if steps is None and known:
-        steps = run_config(tables, run).get("adapt_steps", 0)
-    elif steps is None:
-        steps = ADAPT_STEPS if _has_unlabelled(tables) and not given.found else 0
-    unasked = given.adapt is None and not known  # only if it gains
-    graph.ops = {"generator": {"adapt_steps": steps, "only_if_nearer": unasked}}
     if given.found and not _has_unlabelled(tables):
         raise ValueError("--found needs unlabelled texts: name some with --unlabelled FILE")
+    adaptation = _adaptation(tables, given, known=run if known else None)
+    graph.ops = {"generator": adaptation}
     corpus = pl.concat(tables.read_frames("labelled_texts", columns=["slug", "split"]))
     slugs = sorted(set(corpus["slug"]))
     instance.add_dynamic_partitions(str(labels.name), slugs)  # it may be a new instance
@@ -140,7 +135,7 @@ def run_command(
         bad |= graph.materialize_labels(["embeddings"], slugs, suffix="")
         if adapts:
             graph.materialize(["generator"])
-        if adapts and steps:
+        if adapts and adaptation["adapt_steps"]:
             print_adaptation(tables, console)
         frozen_run(
             tables,
@@ -188,6 +183,18 @@ def _has_unlabelled(tables: Store) -> bool:
     """Whether the store has unlabelled texts; those of another corpus go with it."""
     manifest = tables.manifest("unlabelled_texts")
     return manifest is not None and manifest.rows > 0
+
+
+def _adaptation(tables: Store, given: argparse.Namespace, *, known: str | None) -> dict[str, Any]:
+    """What the generator is adapted with: as asked, as the run `known` was, or, where there is
+    unlabelled text that is not to become rows, if that brings held-out texts nearer."""
+    if given.adapt is not None:
+        return {"adapt_steps": given.adapt}
+    if known is not None:
+        return {"adapt_steps": run_config(tables, known).get("adapt_steps", 0)}
+    if given.found or not _has_unlabelled(tables):
+        return {"adapt_steps": 0}
+    return {"adapt_steps": ADAPT_STEPS, "only_if_nearer": True}
 
 
 def _readapts(tables: Store, run: str, generator: GeneratorResource) -> bool:

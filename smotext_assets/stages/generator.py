@@ -82,7 +82,8 @@ def generator_record(
     found: dict[str, Any] = {"fingerprint": generator.fingerprint}
     metadata: dict[str, Any] = {"adapted": None}
     steps = config.adapt_steps
-    options = config.model_dump(exclude_defaults=True)
+    whether = {"only_if_nearer"}  # it makes no other generator; what came of it is recorded
+    options = config.model_dump(exclude=whether, exclude_defaults=True)
     unlabelled = unlabelled_texts.manifest()
     if unlabelled and unlabelled.rows:  # the same steps without them give another generator
         options |= {"adapt_steps": config.adapt_steps, "unlabelled": "UNLABELLED"}
@@ -90,8 +91,8 @@ def generator_record(
         from smotext_core.training import default_rate
 
         corpus = labelled_texts.sha256()
-        made_of = {"from": generator.fingerprint, "corpus": corpus, **config.model_dump()}
-        del made_of["only_if_nearer"]  # it makes no other generator
+        made_of = config.model_dump(exclude=whether)
+        made_of |= {"from": generator.fingerprint, "corpus": corpus}
         if config.learning_rate is None:  # named, so that another default is another generator
             made_of["learning_rate"] = default_rate(read_manifest(generator.generator))
         if unlabelled and unlabelled.rows:
@@ -120,7 +121,6 @@ def generator_record(
             steps, metadata = 0, {"adapted": None}
             found |= {"fingerprint": generator.fingerprint}
             options |= {"adapt_steps": 0}
-    options.pop("only_if_nearer", None)  # what came of it is recorded
     encoder, lm = generator.models
     row = {
         **dict.fromkeys(GENERATOR),

@@ -127,7 +127,7 @@ def synthetic_texts(
     known_unlabelled = cache(lambda sha256: KnownTexts(unlabelled_texts.read()["text"].to_list()))
     classifier = fit_label_classifier(train["embedding"].to_numpy(), train["label"].to_list())
 
-    made_of = Encoded.of(vectors)
+    used_vectors = Encoded.of(vectors)
 
     reviews = cache(lambda run: reviews_of(tables, run))
 
@@ -212,7 +212,7 @@ def synthetic_texts(
                 "candidates": decoded_texts.sha256(**partition),
                 "pairs": class_pairs.sha256(**partition),
                 "corpus": labelled_texts.sha256(),
-                "vectors": made_of,
+                "vectors": used_vectors,
                 "generator": frozen["generator_fingerprint"],
                 "wanted": wanted,
                 **(
