@@ -122,7 +122,7 @@ def _corpus() -> str:
     """The inbox, if there is one; the "/" says so before its folder is there."""
     if inbox := os.environ.get("SMOTEXT_INBOX"):
         return f"{inbox.rstrip('/')}/"
-    return os.environ.get("SMOTEXT_CORPUS", "clinic_notes")
+    return os.environ.get("SMOTEXT_CORPUS", "help_desk")
 
 
 def definitions(

@@ -37,8 +37,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "corpus",
         nargs="?",
         help="a file by path or s3:// address, a folder, a quoted glob or s3://bucket/prefix/, "
-        "clinic_notes, 20newsgroups or hf:NAME; default: of a run that is there the corpus in the "
-        "store, which is not read again; else SMOTEXT_CORPUS, else clinic_notes",
+        "help_desk, clinic_notes, 20newsgroups or hf:NAME; default: of a run that is there the "
+        "corpus in the store, which is not read again; else SMOTEXT_CORPUS, else help_desk",
     )
     add_corpus_options(parser)
     parser.add_argument("--generator", help="small, mini or a folder; default: SMOTEXT_GENERATOR")

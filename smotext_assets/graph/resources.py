@@ -23,9 +23,9 @@ class Corpus(dg.ConfigurableResource["Corpus"]):
 
     source: str = Field(
         description="A file of CSV, JSON, JSON lines, Parquet or a spreadsheet, by path or s3:// "
-        "address; a folder, a glob or s3://bucket/prefix/ of such files; clinic_notes, the notes "
-        "that come with smotext; 20newsgroups; or hf:NAME, a Hugging Face dataset. Empty, of the "
-        "unlabelled ones: there are none."
+        "address; a folder, a glob or s3://bucket/prefix/ of such files; help_desk, "
+        "help_desk:unlabelled or clinic_notes, which come with smotext; 20newsgroups; or hf:NAME, "
+        "a Hugging Face dataset. Empty, of the unlabelled ones: there are none."
     )
     text: str = Field(default="text", description="The column of texts.")
     label: str | None = Field(

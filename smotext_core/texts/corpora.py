@@ -22,7 +22,11 @@ from smotext_core.texts.headers import find_column
 from smotext_core.texts.held import Known
 from smotext_core.texts.records import Record, Rows, longest_row
 
-_CLINIC_NOTES = Path(__file__).parent / "clinic_notes" / "notes.jsonl"
+_EXAMPLES = {  # corpora that come with smotext, by name
+    "help_desk": "help_desk/tickets.jsonl",
+    "help_desk:unlabelled": "help_desk/unlabelled.jsonl",
+    "clinic_notes": "clinic_notes/notes.jsonl",
+}
 _PEEKED = 200  # rows by whose values columns are proposed
 _BLOCK_ROWS, _BLOCK_CHARACTERS = 50_000, 2**25  # that are held at a time
 
@@ -56,7 +60,8 @@ def corpus_frames(
     Args:
         source: a file or address of CSV (with commas, semicolons, tabs or bars), JSON lines, a JSON
             array, Parquet or a spreadsheet, also packed by gzip, bzip2, zstd or xz: its bytes tell
-            which, not its name; `clinic_notes`; `20newsgroups`, also with `:train` or `:test`;
+            which, not its name; `help_desk`, `help_desk:unlabelled` or `clinic_notes`, which come
+            with smotext; `20newsgroups`, also with `:train` or `:test`;
             `hf:NAME`, `hf:NAME:SPLIT` or `hf:NAME@COMMIT:SPLIT` for a Hugging Face dataset (SPLIT
             is train and COMMIT the newest if not given).
         text: the column of texts; blanks around its name and case do not matter.
@@ -87,7 +92,7 @@ def corpus_frames(
             "a corpus stands before it"
         )
     name = str(source)
-    if name == "clinic_notes" or name.partition(":")[0] == "20newsgroups":
+    if name in _EXAMPLES or name.partition(":")[0] == "20newsgroups":
         document_id = document_id or "id"
     asked = {"text": text}
     asked |= {"label": label} if label is not None else {}
@@ -207,8 +212,9 @@ def _kind(reason: str) -> str:
 
 def _load(source: str, open_bytes: Callable[[str], IO[bytes]] | None, **options: Any) -> Rows:
     """The columns and the rows of `source`; `options` are those of `open_rows`."""
-    if source == "clinic_notes":
-        return open_rows(source, local_file(str(_CLINIC_NOTES)), **options)
+    if source in _EXAMPLES:
+        file = Path(__file__).parent / _EXAMPLES[source]
+        return open_rows(source, local_file(str(file)), **options)
     if source.partition(":")[0] == "20newsgroups":
         return _fetch_newsgroups(source.partition(":")[2] or "all")
     if source.startswith("hf:"):

@@ -144,7 +144,7 @@ def adaptation_figures(
     train_texts: pl.DataFrame,
     held_out: pl.DataFrame,
     *,
-    rows: int = 200,
+    rows: int = 100,
     seed: int = 0,
     unlabelled: Sequence[str] = (),
     progress: Callable[[int], None] | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,10 @@ def load_adapter(lm: Any, folder: Path) -> Any:
     """`lm` with the adapter in `folder`, to be trained on."""
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(lm, str(folder), is_trainable=True)
+    with warnings.catch_warnings():
+        # peft asks transformers by a name that this one gives up
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
+        return PeftModel.from_pretrained(lm, str(folder), is_trainable=True)
 
 
 def adapter_parameters(adapted: Any) -> Any:

@@ -324,7 +324,7 @@ def test_resources_come_from_the_environment(
     assert found["store"].root == ".smotext/store"
     assert found["io_manager"].store.root == ".smotext/store"
     assert found["warehouse"].path == ".smotext/warehouse.duckdb"
-    assert found["corpus"].source == "clinic_notes"
+    assert found["corpus"].source == "help_desk"
     assert found["generator"].generator == "small"
     assert (found["generator"].device, found["generator"].dtype) == ("cpu", "auto")
 
