@@ -11,23 +11,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from smotext_assets.cli.corpus import add_corpus_options, asked_corpus
+from smotext_assets.cli.corpus import add_corpus_options, asked_corpus, unlabelled_corpus
 from smotext_assets.cli.pairs import add_pair_options, pair_options
-from smotext_assets.graph import run_options
+from smotext_assets.cli.run_options import ADAPT_STEPS
+from smotext_assets.graph import Corpus, StoreResource, run_options
 from smotext_assets.stages import (
+    GeneratorConfig,
     LabelledTextsConfig,
     labelled_counts,
+    read_source,
     source_frames,
     store_corpus,
     store_labelled,
 )
 from smotext_assets.store import Store
 from smotext_core.schemas import SPLITS
-from smotext_core.texts import SAMPLED, languages
+from smotext_core.texts import SAMPLED, languages, unlabelled_passages
 
 # Of one core, measured (docs/experiments.md): in bfloat16 where it multiplies that, in float32.
 SECONDS_A_TEXT = (0.003, 0.013)
 SECONDS_A_CANDIDATE = {"small": (0.045, 0.09), "mini": (0.007, 0.027)}
+SECONDS_A_WORD_TRAINED = (0.009, 0.024)  # of `small`
 _DIMENSION = 384  # of their encoder's vectors, float32
 _CALIBRATED = 200  # held-out texts that are decoded once more, at most
 _EMBEDDED = ("small", "mini")
@@ -40,6 +44,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     add_corpus_options(parser)
     add_pair_options(parser)
     parser.add_argument("--candidates", type=int, default=6, help="texts decoded per sample")
+    parser.add_argument("--unlabelled", metavar="FILE", help="as of smotext run")
 
 
 def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: Console) -> int:
@@ -51,6 +56,7 @@ def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: 
     told: list[str] = []
     try:
         corpus = asked_corpus(given, usual=found["corpus"])
+        more = unlabelled_corpus(given, usual=found["unlabelled"])
         with TemporaryDirectory() as folder:  # as a run does, in a store of its own
             tables = Store(folder)
             frames = source_frames(corpus, found["store"], tell=told.append)
@@ -66,6 +72,8 @@ def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: 
             read = manifest.rows if corpus.explode is None else _documents(tables)
             reasons = _reasons(tables)
             spoken, by_label = _languages(tables, counts)
+            told.clear()
+            unlabelled = _unlabelled(tables, more, found["store"], told)
     except (ValueError, LookupError, OSError, ImportError) as error:
         _say(console, f"a run would fail: {error}")
         return 1
@@ -82,8 +90,11 @@ def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: 
             f"the generator {generator} writes English: rows in another language are held back. "
             "Take a generator of this language",
         )
+    _say(console, *told)
     n_rows = sum(wanted.values())
     _print_cost(counts, n_rows, given, generator, found["generator"].device, console)
+    if unlabelled.len() and generator == "small" and found["generator"].device == "cpu":
+        _print_training(unlabelled, console)
     return 0
 
 
@@ -136,6 +147,21 @@ def _languages(
             of_label[name] += part["text"].gather_every(steps[name], offset).to_list()
             seen[name] += part.height
     return languages(everywhere), {name: languages(of)[0][0] for name, of in of_label.items()}
+
+
+def _unlabelled(tables: Store, corpus: Corpus, store: StoreResource, told: list[str]) -> pl.Series:
+    """The passages of the corpus without labels, if there is one; `told` gets what was found."""
+    if not corpus.source:
+        return pl.Series(dtype=pl.String)
+    raw, refused = read_source(corpus, store, tell=told.append)
+    labelled = pl.concat(tables.read_frames("labelled_texts", columns=["text"]))["text"]
+    texts, rejected = unlabelled_passages(raw, labelled)
+    near = rejected.filter(pl.col("reason") == "near duplicate of a labelled text").height
+    told.append(
+        f"{texts.height} unlabelled passages; refused: {near} near duplicates of labelled texts, "
+        f"{refused.height + rejected.height - near} for other reasons"
+    )
+    return texts["text"]
 
 
 def _say_several(rows: dict[str, int], console: Console) -> None:
@@ -223,4 +249,17 @@ def _print_cost(
         f"minutes of a processor core, without the evaluation, at {most} candidates a second "
         f"(measured in bfloat16, on a core that multiplies it) to {least} (in float32); longer "
         "where others use the core, too",
+    )
+
+
+def _print_training(unlabelled: pl.Series, console: Console) -> None:
+    """How long the steps take that a run with unlabelled text begins with."""
+    words = unlabelled.str.split(" ").list.len().mean()
+    assert isinstance(words, float)
+    batch = GeneratorConfig().batch_size
+    fast, slow = (ADAPT_STEPS * batch * words * each for each in SECONDS_A_WORD_TRAINED)
+    _say(
+        console,
+        f"Before that the generator is trained on them, {ADAPT_STEPS} steps, unless --found or "
+        f"--adapt says otherwise: {int(fast // 60)} to {math.ceil(slow / 60)} minutes more",
     )

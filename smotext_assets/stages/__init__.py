@@ -16,7 +16,7 @@ from smotext_assets.stages.inbox import inbox_files, is_inbox
 from smotext_assets.stages.publication import SyntheticTableConfig, holds_where_it_hurts
 from smotext_assets.stages.recorded_options import Options, options_of_labels
 from smotext_assets.stages.reviews import reviews_of
-from smotext_assets.stages.source import source_frames
+from smotext_assets.stages.source import read_source, source_frames
 from smotext_assets.stages.staleness import stale_rows
 from smotext_assets.stages.synthetic import SyntheticTextsConfig
 from smotext_assets.stages.unlabelled import N_NEAREST, FoundTextsConfig
@@ -36,6 +36,7 @@ __all__ = [
     "is_inbox",
     "labelled_counts",
     "options_of_labels",
+    "read_source",
     "reviews_of",
     "source_frames",
     "stale_rows",

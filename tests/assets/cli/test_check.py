@@ -111,3 +111,30 @@ def test_check_fails_where_a_run_would(
     status, said = told(home, capfd, str(path))
     assert status == 1
     assert reason in said
+
+
+def test_check_reads_the_unlabelled_texts_and_says_what_training_on_them_takes(
+    home: Home, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    known = corpus_rows()[0][0]
+    lines = [f"The parcel number {n} has not come to our house yet" for n in range(40)]
+    more = tmp_path / "more.csv"
+    more.write_text("\n".join(["text", *lines, lines[0], known]) + "\n")
+    status, said = told(home, capfd, str(corpus), "--unlabelled", str(more))
+    assert status == 0
+    assert f"{more}: CSV with commas" in said
+    assert (
+        "40 unlabelled passages; refused: 1 near duplicates of labelled texts, 1 for other reasons"
+        in said
+    )
+    took = re.search(
+        r"the generator is trained on them, 100 steps, .* (\d+) to (\d+) minutes", said
+    )
+    assert took is not None
+    assert int(took[1]) < int(took[2])
+
+    _, said = told(home, capfd, str(corpus))
+    assert "unlabelled" not in said
+    status, said = told(home, capfd, str(corpus), "--unlabelled", str(tmp_path / "gone.csv"))
+    assert status == 1
+    assert "a run would fail: the corpus" in said
