@@ -32,7 +32,7 @@ def test_help_desk_counts(tickets, unlabelled):
         "licence": 18,
     }
     ids = [*tickets["document_id"], *unlabelled["document_id"]]
-    assert ids == [f"ticket-{i:04d}" for i in range(1, 1796)]
+    assert ids == [f"ticket-{i:04d}" for i in range(1, 3349)]
     assert set(unlabelled["label"]) == {""}
 
 
@@ -55,7 +55,7 @@ def test_help_desk_is_taken_whole(tickets, unlabelled):
     assert rejected.is_empty()
     assert refused.is_empty()
     assert labelled["text_id"].to_list() == labelled["document_id"].to_list()
-    assert more.height == 1453
+    assert more.height == 3006
     splits = Counter(zip(labelled["label"], labelled["split"], strict=True))
     assert splits["licence", "train"] == 12
     assert splits["licence", "test"] == splits["licence", "holdout"] == 3
