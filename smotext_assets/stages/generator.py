@@ -46,7 +46,7 @@ class GeneratorConfig(dg.Config):
     learning_rate: float | None = Field(
         default=None,
         gt=0,
-        description="The highest. Null: 3e-4 of an adapter, 1e-4 of a whole language model or of "
+        description="The highest. Null: 1e-3 of an adapter, 1e-4 of a whole language model or of "
         "the projector alone.",
     )
     seed: int = Field(default=0, ge=0, description="Of the order of the texts.")

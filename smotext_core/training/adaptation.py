@@ -134,9 +134,9 @@ def adapt(
 
 
 def default_rate(manifest: Mapping[str, Any]) -> float:
-    """The highest learning rate of a generator's adaptation: 3e-4 where it has an adapter, 1e-4 of
+    """The highest learning rate of a generator's adaptation: 1e-3 where it has an adapter, 1e-4 of
     a whole language model, or of the projector alone."""
-    return 3e-4 if ADAPTER_FILES[1] in manifest["sha256"] else 1e-4
+    return 1e-3 if ADAPTER_FILES[1] in manifest["sha256"] else 1e-4
 
 
 def adaptation_figures(
