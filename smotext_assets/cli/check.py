@@ -13,7 +13,7 @@ from rich.text import Text
 
 from smotext_assets.cli.corpus import add_corpus_options, asked_corpus, unlabelled_corpus
 from smotext_assets.cli.pairs import add_pair_options, pair_options
-from smotext_assets.cli.run_options import ADAPT_STEPS
+from smotext_assets.cli.run_options import adapt_steps
 from smotext_assets.graph import Corpus, StoreResource, run_options
 from smotext_assets.stages import (
     GeneratorConfig,
@@ -91,10 +91,11 @@ def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: 
             "Take a generator of this language",
         )
     _say(console, *told)
-    n_rows = sum(wanted.values())
-    _print_cost(counts, n_rows, given, generator, found["generator"].device, console)
-    if unlabelled.len() and generator == "small" and found["generator"].device == "cpu":
-        _print_training(unlabelled, console)
+    n_rows, device = sum(wanted.values()), found["generator"].device
+    _print_cost(counts, n_rows, unlabelled.len(), given, generator, device, console)
+    if unlabelled.len():
+        n_train = int(counts.filter(pl.col("split") == "train")["texts"].sum())
+        _print_training(unlabelled, n_train, generator, device, console)
     return 0
 
 
@@ -222,6 +223,7 @@ def _print_labels(
 def _print_cost(
     counts: pl.DataFrame,
     new: int,
+    n_unlabelled: int,
     given: argparse.Namespace,
     generator: str,
     device: str,
@@ -230,7 +232,7 @@ def _print_cost(
     oversample = given.oversample or 1.5
     decoded = int(new * oversample) * given.candidates
     samples = decoded // given.candidates
-    texts = int(counts["texts"].sum())
+    texts = int(counts["texts"].sum()) + n_unlabelled
     held_out = min(_CALIBRATED, counts.filter(pl.col("split") != "train")["texts"].sum())
     # vectors of texts, of samples and of candidates; the texts themselves are small beside them
     size = 4 * _DIMENSION * (texts + samples + decoded)
@@ -252,14 +254,20 @@ def _print_cost(
     )
 
 
-def _print_training(unlabelled: pl.Series, console: Console) -> None:
+def _print_training(
+    unlabelled: pl.Series, n_train: int, generator: str, device: str, console: Console
+) -> None:
     """How long the steps take that a run with unlabelled text begins with."""
     words = unlabelled.str.split(" ").list.len().mean()
     assert isinstance(words, float)
-    batch = GeneratorConfig().batch_size
-    fast, slow = (ADAPT_STEPS * batch * words * each for each in SECONDS_A_WORD_TRAINED)
-    _say(
-        console,
-        f"Before that the generator is trained on them, {ADAPT_STEPS} steps, unless --found or "
-        f"--adapt says otherwise: {int(fast // 60)} to {math.ceil(slow / 60)} minutes more",
+    steps = adapt_steps(n_train + unlabelled.len())
+    told = (
+        f"Before that the generator is trained on the unlabelled and the train texts, {steps} "
+        "steps, unless --found or --adapt says otherwise"
     )
+    if generator != "small" or device != "cpu":
+        _say(console, f"{told}. How long that takes was not measured for {generator} on {device}")
+        return
+    each = steps * GeneratorConfig().batch_size * words
+    fast, slow = (each * seconds / 60 for seconds in SECONDS_A_WORD_TRAINED)
+    _say(console, f"{told}: {int(fast)} to {math.ceil(slow)} minutes of a processor core more")

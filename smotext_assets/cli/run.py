@@ -19,7 +19,7 @@ from rich.progress import Progress as Bar
 from smotext_assets.cli.corpus import asked_corpus, unlabelled_corpus
 from smotext_assets.cli.materializing import Graph
 from smotext_assets.cli.pairs import pair_options
-from smotext_assets.cli.run_options import ADAPT_STEPS, asked_options
+from smotext_assets.cli.run_options import adapt_steps, asked_options
 from smotext_assets.cli.summary import print_adaptation, print_summary
 from smotext_assets.graph import (
     BY_LABEL_AND_RUN,
@@ -109,16 +109,17 @@ def run_command(
     if ingests:
         graph.materialize(["raw_corpus", "labelled_texts"])
         _print_how_read(tables, "raw_corpus", console)
-    if given.unlabelled or (ingests and (found["unlabelled"].source or _has_unlabelled(tables))):
+    if given.unlabelled or (ingests and (found["unlabelled"].source or _n_unlabelled(tables))):
         graph.materialize(["unlabelled_texts"])
         _print_how_read(tables, "unlabelled_texts", console)
         rows = tables.read("unlabelled_texts").height
         console.print(f"{rows} unlabelled passages", highlight=False)
-    if given.found and not _has_unlabelled(tables):
+    if given.found and not _n_unlabelled(tables):
         raise ValueError("--found needs unlabelled texts: name some with --unlabelled FILE")
-    adaptation = _adaptation(tables, given, known=run if known else None)
-    graph.ops = {"generator": adaptation}
     corpus = pl.concat(tables.read_frames("labelled_texts", columns=["slug", "split"]))
+    n_train = (corpus["split"] == "train").sum()
+    adaptation = _adaptation(tables, given, known=run if known else None, n_train=n_train)
+    graph.ops = {"generator": adaptation}
     slugs = sorted(set(corpus["slug"]))
     instance.add_dynamic_partitions(str(labels.name), slugs)  # it may be a new instance
     chosen = given.labels.split(",") if given.labels else slugs
@@ -179,22 +180,25 @@ def _print_how_read(tables: Store, table: str, console: Console) -> None:
         console.print(line, markup=False, highlight=False)
 
 
-def _has_unlabelled(tables: Store) -> bool:
-    """Whether the store has unlabelled texts; those of another corpus go with it."""
+def _n_unlabelled(tables: Store) -> int:
+    """Unlabelled texts in the store; those of another corpus go with it."""
     manifest = tables.manifest("unlabelled_texts")
-    return manifest is not None and manifest.rows > 0
+    return 0 if manifest is None else manifest.rows
 
 
-def _adaptation(tables: Store, given: argparse.Namespace, *, known: str | None) -> dict[str, Any]:
+def _adaptation(
+    tables: Store, given: argparse.Namespace, *, known: str | None, n_train: int
+) -> dict[str, Any]:
     """What the generator is adapted with: as asked, as the run `known` was, or, where there is
     unlabelled text that is not to become rows, if that brings held-out texts nearer."""
     if given.adapt is not None:
         return {"adapt_steps": given.adapt}
     if known is not None:
         return {"adapt_steps": run_config(tables, known).get("adapt_steps", 0)}
-    if given.found or not _has_unlabelled(tables):
+    unlabelled = _n_unlabelled(tables)
+    if given.found or not unlabelled:
         return {"adapt_steps": 0}
-    return {"adapt_steps": ADAPT_STEPS, "only_if_nearer": True}
+    return {"adapt_steps": adapt_steps(n_train + unlabelled), "only_if_nearer": True}
 
 
 def _readapts(tables: Store, run: str, generator: GeneratorResource) -> bool:

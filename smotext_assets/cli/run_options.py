@@ -18,7 +18,7 @@ from smotext_assets.stages import (
     SyntheticTextsConfig,
 )
 
-ADAPT_STEPS = 100  # where there is unlabelled text to train on
+ADAPT_STEPS = (50, 100)  # where there is unlabelled text to train on: at least, at most
 _AS_MADE = "default: of a label that is there as it was made, else"
 _OPTION = {
     "n_candidates": "--candidates",
@@ -50,7 +50,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unlabelled",
         metavar="FILE",
-        help="texts of the same kind that nobody labelled, a corpus without labels: the generator "
+        help="texts of the same kind that nobody labelled, a corpus without labels, such as "
+        "help_desk:unlabelled: the generator "
         "is trained on them too, see --adapt, or --found makes rows of them; default: "
         "SMOTEXT_UNLABELLED, else none",
     )
@@ -103,12 +104,19 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="STEPS",
         help="train the generator on the train texts and the unlabelled ones first; default: of a "
-        f"run that is there as it was done, else {ADAPT_STEPS} with --unlabelled and without "
-        "--found, where held-out texts then come back nearer, else 0, not at all",
+        "run that is there as it was done, else with --unlabelled and without --found a pass over "
+        f"them, {ADAPT_STEPS[0]} to {ADAPT_STEPS[1]} steps, where held-out texts then come back "
+        "nearer, else 0, not at all",
     )
     parser.add_argument(
         "--temperature", type=float, help=f"of the sampled candidates; {_AS_MADE} 0.5"
     )
+
+
+def adapt_steps(texts: int) -> int:
+    """Steps of one pass over so many texts, of `ADAPT_STEPS` at least and at most."""
+    least, most = ADAPT_STEPS
+    return min(most, max(least, -(-texts // GeneratorConfig().batch_size)))
 
 
 def asked_options(given: argparse.Namespace) -> dict[str, dict[str, Any]]:

@@ -34,7 +34,7 @@ class GeneratorConfig(dg.Config):
         default=0,
         ge=0,
         description="Steps of training on the train texts and the unlabelled ones, of the "
-        "generator small 3 to 20 s each on a CPU core. It makes texts closer to the domain, and "
+        "generator small 4 to 30 s each on a CPU core. It makes texts closer to the domain, and "
         "sentences of it learnt by heart likelier.",
     )
     only_if_nearer: bool = Field(

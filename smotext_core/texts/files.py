@@ -272,7 +272,8 @@ def local_file(source: str) -> Callable[[], IO[bytes]]:
     if not Path(source).is_file():
         raise FileNotFoundError(
             f"the corpus {source} is not a file; a corpus is a file of CSV, JSON, JSON lines, "
-            "Parquet or a spreadsheet, help_desk, clinic_notes, 20newsgroups or hf:NAME"
+            "Parquet or a spreadsheet, help_desk, help_desk:unlabelled, clinic_notes, 20newsgroups "
+            "or hf:NAME"
         )
     return lambda: open(source, "rb")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +64,24 @@ def new_adapter(lm: Any, *, rank: int) -> Any:
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
     )
-    return get_peft_model(lm, config)
+    with _without_deprecation():
+        return get_peft_model(lm, config)
 
 
 def load_adapter(lm: Any, folder: Path) -> Any:
     """`lm` with the adapter in `folder`, to be trained on."""
     from peft import PeftModel
 
-    with warnings.catch_warnings():
-        # peft asks transformers by a name that this one gives up
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
+    with _without_deprecation():
         return PeftModel.from_pretrained(lm, str(folder), is_trainable=True)
+
+
+@contextmanager
+def _without_deprecation() -> Iterator[None]:
+    """Without a warning to users: peft reads a property that transformers has deprecated."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
+        yield
 
 
 def adapter_parameters(adapted: Any) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from smotext_assets.cli.run_options import adapt_steps
 from tests.assets.conftest import Home, corpus_rows, write_corpus
 
 
@@ -113,6 +114,12 @@ def test_check_fails_where_a_run_would(
     assert reason in said
 
 
+def training(said: str) -> tuple[int, int]:
+    found = re.search(r"otherwise: (\d+) to (\d+) minutes of a processor core more", said)
+    assert found is not None, said
+    return int(found[1]), int(found[2])
+
+
 def test_check_reads_the_unlabelled_texts_and_says_what_training_on_them_takes(
     home: Home, corpus: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,19 +129,40 @@ def test_check_reads_the_unlabelled_texts_and_says_what_training_on_them_takes(
     more.write_text("\n".join(["text", *lines, lines[0], known]) + "\n")
     status, said = told(home, capfd, str(corpus), "--unlabelled", str(more))
     assert status == 0
-    assert f"{more}: CSV with commas" in said
     assert (
-        "40 unlabelled passages; refused: 1 near duplicates of labelled texts, 1 for other reasons"
-        in said
+        "utf-8; text in 'text' 40 unlabelled passages; "
+        "refused: 1 near duplicates of labelled texts, 1 for other reasons" in said
     )
-    took = re.search(
-        r"the generator is trained on them, 100 steps, .* (\d+) to (\d+) minutes", said
-    )
-    assert took is not None
-    assert int(took[1]) < int(took[2])
+    assert "the unlabelled and the train texts, 50 steps" in said
+    took = training(said)
+    assert 0 < took[0] < took[1]
+    more.write_text("\n".join(["text", *(f"{line} {line} and then some" for line in lines)]) + "\n")
+    _, said = told(home, capfd, str(corpus), "--unlabelled", str(more))
+    assert training(said)[1] == pytest.approx(2.2 * took[1], rel=0.1)  # longer texts, longer steps
+
+    asked = {"SMOTEXT_UNLABELLED": str(more), "SMOTEXT_DEVICE": "cuda"}
+    _, said = told(Home(home.folder, environment=asked), capfd, str(corpus))
+    assert "40 unlabelled passages" in said
+    assert "50 steps, unless --found or --adapt says otherwise. How long that takes was not" in said
 
     _, said = told(home, capfd, str(corpus))
-    assert "unlabelled" not in said
+    assert "unlabelled passages" not in said
+    assert "trained on" not in said
     status, said = told(home, capfd, str(corpus), "--unlabelled", str(tmp_path / "gone.csv"))
     assert status == 1
     assert "a run would fail: the corpus" in said
+
+
+def test_adapt_steps_are_a_pass_within_their_limits() -> None:
+    assert [adapt_steps(n) for n in (1, 1_600, 1_601, 3_200, 9_999)] == [50, 50, 51, 100, 100]
+
+
+def test_check_of_the_demo(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    status, said = told(home, capfd, "help_desk", "--unlabelled", "help_desk:unlabelled")
+    assert status == 0
+    assert "342 rows: 342 read, 0 refused" in said
+    assert "3006 unlabelled passages; refused: 0 near duplicates" in said
+    assert "the train texts, 100 steps" in said
+    status, said = told(home, capfd, "help_desk", "--unlabelled", "help_desk:unlabeled")
+    assert status == 1
+    assert "help_desk:unlabelled" in said

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from smotext_assets.cli import command as cli
-from smotext_assets.cli import run
+from smotext_assets.cli import run_options
 from smotext_assets.definitions import definitions
 from smotext_assets.graph.frozen_runs import run_config
 from smotext_assets.graph.generator_in_use import generator_in_use, load_in_use
@@ -360,7 +360,7 @@ def test_run_adapts_to_unlabelled_texts_unless_rows_are_made_of_them(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(cli, "dagster_instance", lambda: home.instance)
-    monkeypatch.setattr(run, "ADAPT_STEPS", 3)
+    monkeypatch.setattr(run_options, "ADAPT_STEPS", (3, 3))
     monkeypatch.setattr(stage, "_is_nearer", lambda found: True)
     monkeypatch.setenv("SMOTEXT_HOME", str(home.folder))
     monkeypatch.setenv("SMOTEXT_STORE", home.root)
