@@ -108,7 +108,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "nearer, else 0, not at all",
     )
     parser.add_argument(
-        "--temperature", type=float, help=f"of the sampled candidates; {_AS_MADE} 0.5"
+        "--temperature",
+        type=float,
+        help="of the sampled candidates; 0: the likeliest ones, by a search of as many beams; "
+        f"{_AS_MADE} 0.5",
     )
 
 

@@ -53,7 +53,12 @@ class DecodedTextsConfig(dg.Config):
     n_candidates: int = Field(
         default=6, ge=1, description="Texts decoded per vector; the filters keep one at most."
     )
-    temperature: float = Field(default=0.5, gt=0, description="Of the sampled candidates.")
+    temperature: float = Field(
+        default=0.5,
+        ge=0,
+        description="Of the sampled candidates, of which one is the likeliest text; 0: all are the "
+        "likeliest, found by a search of as many beams.",
+    )
     calibration_texts: int = Field(
         default=96,
         ge=0,

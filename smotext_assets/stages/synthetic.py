@@ -29,6 +29,7 @@ from smotext_core.filters import (
     accept,
     calibrate_labels,
     fit_label_classifier,
+    least_words,
     shortfall,
     threshold_of,
 )
@@ -70,7 +71,12 @@ class SyntheticTextsConfig(dg.Config):
         description="Among texts that pass, how much nearness to the vector counts beside "
         "unlikeness to the texts taken before; 1 takes the closest first.",
     )
-    min_words: int = Field(default=5, description="A shorter text is refused.")
+    min_words: int | None = Field(
+        default=None,
+        ge=0,
+        description="A text of fewer words is refused. Null: 5, or as few as a tenth of the "
+        "label's own texts have.",
+    )
     check_label: bool = Field(
         default=True,
         description="Refuse texts to which a classifier of the real train texts gives another "
@@ -160,6 +166,8 @@ def synthetic_texts(
         asked = options.pop("calibrate_on_reviews")
         if config.max_rouge_l is None:  # texts chosen before there was this filter stay as they are
             del options["max_rouge_l"]
+        if config.min_words is None:
+            options["min_words"] = least_words(real["text"].to_list())
         if config.min_round_trip is None:
             found = threshold_of(calibration)
             options["min_round_trip"] = FIXED_ROUND_TRIP if found is None else found

@@ -10,6 +10,7 @@ from smotext_core.filters.acceptance import (
     SURPLUS,
     accept,
     degenerate,
+    least_words,
     main_reasons,
     shortfall,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "competence_of",
     "degenerate",
     "fit_label_classifier",
+    "least_words",
     "main_reasons",
     "shortfall",
     "threshold_of",

@@ -56,9 +56,16 @@ MAX_REPEATED_SHARE = 1 / 3  # of the words, inside 3-grams seen three times or m
 MIN_TYPE_TOKEN_RATIO = 0.4  # in each block of 50 words, since the ratio falls with length
 WORDS_PER_STUTTER = 50  # a word twice in a row, but "had had" and "that that"; short texts: none
 MIN_LETTER_SHARE = 0.5  # of the characters that are not white space
+# A text of fewer words is refused, unless a tenth of the label's own have no more.
+MIN_WORDS, SHORTEST = 5, 0.1
 
 
-def degenerate(texts: Sequence[str], *, min_words: int = 5) -> list[str | None]:
+def least_words(texts: Sequence[str]) -> int:
+    """The words a text of a label needs at least: 5, or as few as a tenth of its `texts` have."""
+    return min(MIN_WORDS, int(np.quantile([len(words(text)) for text in texts], SHORTEST)))
+
+
+def degenerate(texts: Sequence[str], *, min_words: int = MIN_WORDS) -> list[str | None]:
     """Why a text is no usable prose: "too short", "repetitive", "not prose"; None if it is."""
     return [_degenerate(text, min_words) for text in texts]
 
@@ -120,7 +127,7 @@ def accept(
     max_copied_words: int = 9,
     near_duplicate: float = 0.8,
     near_duplicate_cosine: float = 0.98,
-    min_words: int = 5,
+    min_words: int = MIN_WORDS,
     check_label: bool = True,
     min_label_confidence: float | None = None,
     max_rouge_l: float | None = None,

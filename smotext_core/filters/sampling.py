@@ -9,20 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from smotext_core.filters.acceptance import FOUND, accept
+from smotext_core.filters.acceptance import FOUND, accept, least_words
 from smotext_core.filters.calibration import calibrate_labels, threshold_of
 from smotext_core.filters.label_classifier import fit_label_classifier
 from smotext_core.neighbors import UnitVectors
 from smotext_core.schemas import DECODED_TEXTS, REJECTED_TEXTS
 from smotext_core.streams import sample_seeds
-from smotext_core.texts import KnownTexts, words
+from smotext_core.texts import KnownTexts
 from smotext_core.xrag import TextGenerator, words_of
 
 Floats = npt.NDArray[np.float32]
 BATCH = 64  # samples decoded at a time
 SPARE = 2  # samples tried for a text that is still missing
-# A text of fewer words is refused, unless a tenth of the label's own have no more.
-MIN_WORDS, SHORTEST = 5, 0.1
 
 
 class Origin(NamedTuple):
@@ -148,7 +146,6 @@ class Acceptance:
         n_wanted: int,
         origin: Origin,
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        lengths = [len(words(text)) for text in self._texts[label]]
         return accept(
             frame,
             np.array(vectors, dtype=np.float32).reshape(frame.height, self._embeddings.shape[1]),
@@ -161,7 +158,7 @@ class Acceptance:
             real_embeddings=self._known_vectors,
             classifier=self._classifier,
             min_label_confidence=threshold_of(self._calibration, label),
-            min_words=min(MIN_WORDS, int(np.quantile(lengths, SHORTEST))),
+            min_words=least_words(self._texts[label]),
             n_wanted=n_wanted,
             unlabelled=() if origin.name == FOUND else self._unlabelled,
         )

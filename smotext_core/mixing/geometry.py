@@ -75,11 +75,15 @@ def placement(
     if parts:
         foreign = np.sort(np.hstack(parts), axis=1)[:, ::-1][:, :m]
         best[len(samples) :, :-1] = best[len(samples) :, 1:]  # the first is the real text itself
-        share = _foreign_share(best[:, :m], foreign)
-        for name, of in (("", share[: len(samples)]), ("real_", share[len(samples) :])):
-            if len(own) > 1 or not name:
-                found[f"{name}foreign_share"] = float(of.mean())
-                found[f"{name}foreign_majority"] = float((of > 0.5).mean())
+        others_of_own = min(M_NEAREST, len(own) - 1)  # a real text has one fewer
+        for name, rows, k in (
+            ("", slice(len(samples)), m),
+            ("real_", slice(len(samples), None), others_of_own),
+        ):
+            if k:
+                share = _foreign_share(best[rows, :k], foreign[rows, :k])
+                found[f"{name}foreign_share"] = float(share.mean())
+                found[f"{name}foreign_majority"] = float((share > 0.5).mean())
     return found
 
 

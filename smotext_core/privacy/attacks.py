@@ -115,8 +115,9 @@ def audit(
     Chance is measured: the names "train" and "holdout" are shuffled over the same rows. With more
     rows it grows narrow, so a large run is held to more than a small one.
 
-    `passed` is null where nothing was judged: with a holdout (or train) of fewer than 20 rows the
-    last four have a value but no threshold, and under 2 rows no value either. Null is not a pass.
+    `passed` is null where nothing was judged: with a holdout (or train) of fewer than 20 rows what
+    is judged by chance has a value but no threshold, and under 2 rows distances and membership have
+    no value either. Null is not a pass.
     Nor does a pass say that the rows are safe to publish (see the module's docstring).
 
     `low` and `high` hold the 95 % bootstrap interval of membership_auc, null elsewhere.

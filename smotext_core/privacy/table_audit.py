@@ -53,7 +53,9 @@ def audit_table(
         texts = own["text"].to_list()
         once = np.ones(own.height, dtype=bool)
         if "document_id" in own.columns:
-            once = own["document_id"].is_first_distinct().to_numpy()
+            # a text of several labels has a row of each; its document may have other passages
+            seen = pl.struct("document_id", "text").is_first_distinct()
+            once = own.select(seen).to_series().to_numpy()
         sides.append((own["label"].to_numpy(), once, texts, encode(texts)))
 
     def measured(label: str | None) -> pl.DataFrame:

@@ -183,8 +183,10 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         for row, (text, label) in enumerate(zip(given, classes, strict=True)):
             if text.strip():
                 rows_of[label].setdefault(text, row)
+        # The filters tell a class from others, so two need texts.
+        all_needed = bool(self.filters) and sum(map(bool, rows_of.values())) < 2
         for label in order:
-            if targets[label] and not rows_of[label]:
+            if not rows_of[label] and (targets[label] or all_needed):
                 raise ValueError(
                     f"class {names[label]!r} has no texts: every one of its rows is blank"
                 )
@@ -313,8 +315,8 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
 
     def _tell(self, label: str, n: int, wanted: int, rejected: pl.DataFrame) -> None:
         why = "every candidate of the others was empty or repeated a text"
-        if self.filters:
-            why = "most refused for: " + ", ".join(main_reasons(rejected)[:2])
+        if reasons := main_reasons(rejected):
+            why = "most refused for: " + ", ".join(reasons[:2])
         warnings.warn(
             f"class {label!r}: {n} of {wanted} texts made; {why}; raise n_candidates (now "
             f"{self.n_candidates}) or max_attempts (now {self.max_attempts})",

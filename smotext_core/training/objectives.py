@@ -73,8 +73,11 @@ def _predictions(
     after = embed(target[:, :-1].clamp(min=0))
     behind = before[:, at + projected.shape[1] :]
     inputs = torch.cat([before[:, :at], projected, behind, after], dim=1)
-    # Padding is on the right, where causal attention does not see it: no mask is needed.
-    logits = lm(inputs_embeds=inputs, use_cache=False, logits_to_keep=width).logits[:, -width:]
+    # Padding is on the right, where causal attention does not see it: no mask is needed. Named one
+    # by one, the places kept are copied, and all rows are one product with the words; as a slice
+    # they are a product a row, which takes twice as long.
+    kept = torch.arange(inputs.shape[1] - width, inputs.shape[1], device=inputs.device)
+    logits = lm(inputs_embeds=inputs, use_cache=False, logits_to_keep=kept).logits
     real = target != -100
     return logits[real].float(), target[real]
 

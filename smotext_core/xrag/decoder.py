@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from smotext_core.xrag.kv_cache import cache_in_place
+from smotext_core.xrag.beams import beam_search
+from smotext_core.xrag.sampling import sample_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Found = TypeVar("Found")
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]?(?=\s|$)")
 
 
@@ -111,8 +113,6 @@ class Decoder:
                 prefix that leaves no room for a token.
             MemoryError: one row alone does not fit.
         """
-        import torch
-
         vectors = checked_vectors(vectors, self.dimension)
         heat = np.broadcast_to(np.asarray(temperature, dtype=np.float32), (len(vectors),))
         if not (np.isfinite(heat) & (heat >= 0)).all():
@@ -136,21 +136,79 @@ class Decoder:
                     f"that of row {row} has {len(prefix)}"
                 )
             forced[row, : len(prefix)] = prefix
-        found: list[list[int]] = []
-        while len(found) < len(vectors):
+
+        def draw(rows: range) -> list[list[int]]:
+            filled = self._filled_up(rows)
+            first, read_by = _distinct(vectors[filled], [prompts[row] for row in filled])
+            own = [prompts[filled[row]] for row in self._filled_up(first)]
+            width = max(map(len, own))
+            found = sample_rows(
+                self.lm,
+                self._prompt(vectors[filled][self._filled_up(first)], own),
+                read_by=read_by,
+                padding=[width - len(prompts[row]) for row in filled],
+                temperature=heat[filled],
+                draws=np.stack([_uniforms(seeds[row], self.max_new_tokens) for row in filled]),
+                forced=forced[filled],
+                top_k=top_k,
+                eos_token_id=self.eos_token_id,
+                suppress_tokens=self.suppress_tokens,
+                size=self._size,
+            )
+            return found[: len(rows)]
+
+        return self._in_batches(len(vectors), draw, progress=progress)
+
+    def likeliest_tokens(self, vectors: NDArray[np.float32], *, n: int) -> list[list[list[int]]]:
+        """The token ids of the `n` likeliest texts of each vector, found by a search of n beams.
+
+        Args:
+            vectors: (m, d), finite, not zero.
+
+        Raises:
+            ValueError: vectors of another width, not finite or zero; n below 1.
+            MemoryError: the beams of one vector do not fit.
+        """
+        vectors = checked_vectors(vectors, self.dimension)
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+
+        def look(rows: range) -> list[list[list[int]]]:
+            filled = self._filled_up(rows)
+            return beam_search(
+                self.lm,
+                self._prompt(vectors[filled], [self.prompt_ids] * len(filled)),
+                n_prompts=len(rows),
+                n_beams=n,
+                eos_token_id=self.eos_token_id,
+                suppress_tokens=self.suppress_tokens,
+                max_new_tokens=self.max_new_tokens,
+                size=self._size,
+            )
+
+        return self._in_batches(len(vectors), look, places=n)
+
+    def _in_batches(
+        self,
+        n: int,
+        work: Callable[[range], list[Found]],
+        *,
+        places: int = 1,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Found]:
+        """`work` on `n` rows that take `places` of a batch each, fewer at once as memory allows."""
+        import torch
+
+        found: list[Found] = []
+        while len(found) < n:
             at = len(found)
-            rows = range(at, min(at + self.batch_size, len(vectors)))
-            size = self._size(len(rows))
-            # Fill the last batch with copies of its first row.
-            filled = [*rows, *[at] * (size - len(rows))]
-            draws = np.stack([_uniforms(seeds[row], self.max_new_tokens) for row in filled])
-            tokens = [prompts[row] for row in filled]
+            rows = range(at, min(at + max(1, self.batch_size // places), n))
+            size = self._size(len(rows) * places)
             try:
-                ids = self._generate(
-                    vectors[filled], heat[filled], draws, tokens, forced[filled], top_k=top_k
-                )
+                with torch.inference_mode():
+                    found += work(rows)
             except torch.OutOfMemoryError as error:
-                if size == 1:
+                if size <= places:
                     raise MemoryError(
                         "no memory left to decode one row: another device, or a smaller or "
                         "quantised model"
@@ -159,17 +217,20 @@ class Decoder:
                 warnings.warn(
                     f"no memory left to decode {size} rows at once: going on with "
                     f"{self.batch_size}",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
                 continue
-            found += ids[: len(rows)]
             if progress is not None:
                 progress(len(rows))
         return found
 
+    def _filled_up(self, rows: Sequence[int]) -> list[int]:
+        """`rows`, and the first of them again as often as a batch of their number has room."""
+        return [*rows, *[rows[0]] * (self._size(len(rows)) - len(rows))]
+
     def _size(self, n: int) -> int:
         """The least size of a batch with room for `n` rows."""
-        size = self.batch_size
+        size = max(self.batch_size, n)
         while (less := _less(size)) >= n and less < size:
             size = less
         return size
@@ -184,76 +245,17 @@ class Decoder:
             )
         return ids
 
-    def _generate(
-        self,
-        vectors: NDArray[np.float32],
-        temperature: NDArray[np.float32],
-        draws: NDArray[np.float64],
-        prompts: list[list[int]],
-        forced: NDArray[np.int64],
-        *,
-        top_k: int,
-    ) -> list[list[int]]:
-        import torch
-
-        with torch.inference_mode():
-            heat = torch.from_numpy(temperature.copy()).to(self.device)
-            uniform = torch.from_numpy(draws).to(self.device)
-            given = torch.from_numpy(forced).to(self.device)  # -1: to be sampled
-            # One row more than there are: closed places write there.
-            history = torch.full((len(vectors) + 1, self.max_new_tokens), -1, device=self.device)
-            row_of = torch.arange(len(vectors), device=self.device)  # batch place -> row
-            open_ = torch.ones(len(vectors), dtype=torch.bool, device=self.device)
-            width = max(map(len, prompts))
-            cache = cache_in_place(width + self.max_new_tokens)
-            first, read_by = _distinct(vectors, prompts)
-            first += first[:1] * (self._size(len(first)) - len(first))
-            readers = torch.from_numpy(vectors[first]).to(self.device)
-            step_input = self._prompt(readers, [prompts[row] for row in first])
-            padding = torch.tensor([width - len(prompt) for prompt in prompts], device=self.device)
-            padded = bool(padding.any())
-            embed = self.lm.get_input_embeddings()
-            for step in range(self.max_new_tokens):
-                seen = _seen(padding if step else padding[first], width, step) if padded else {}
-                output = self.lm(
-                    inputs_embeds=step_input,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                    **seen,
-                )
-                logits = output.logits[:, -1].float()  # (batch, vocab)
-                if not step:
-                    places = torch.tensor(read_by, device=self.device)
-                    logits = logits[places]
-                    cache.batch_select_indices(places)
-                logits[:, self.suppress_tokens] = -torch.inf
-                tokens = _pick(logits, heat[row_of], uniform[row_of, step], top_k=top_k)
-                tokens = torch.where(given[row_of, step] < 0, tokens, given[row_of, step])
-                open_ &= tokens != self.eos_token_id
-                history[torch.where(open_, row_of, len(vectors)), step] = tokens
-                n_open = int(open_.sum())
-                if n_open == 0:
-                    break
-                if (size := self._size(n_open)) < len(open_):
-                    # Open rows first, then closed ones to make up the size.
-                    keep = torch.argsort(~open_, stable=True)[:size]
-                    cache.batch_select_indices(keep)
-                    tokens, open_, row_of = tokens[keep], open_[keep], row_of[keep]
-                    padding = padding[keep]
-                step_input = embed(tokens)[:, None]
-        return [[token for token in row if token >= 0] for row in history[:-1].tolist()]
-
-    def _prompt(self, vectors: Any, prompts: list[list[int]]) -> Any:
+    def _prompt(self, vectors: NDArray[np.float32], prompts: Sequence[Sequence[int]]) -> Any:
         """Prompt embeddings (n, width, hidden) with the projected vectors in their places."""
         import torch
 
         width = max(map(len, prompts))
-        filled = [[self.eos_token_id] * (width - len(prompt)) + prompt for prompt in prompts]
+        filled = [[self.eos_token_id] * (width - len(prompt)) + [*prompt] for prompt in prompts]
         places = [row.index(self.xrag_token_id) for row in filled]
         prompt = self.lm.get_input_embeddings()(torch.tensor(filled, device=self.device))
         weight = next(self.projector.parameters())
-        projected = self.projector(vectors.to(weight.dtype)).to(prompt.dtype)  # (n, k, hidden)
+        given = torch.from_numpy(vectors).to(self.device, weight.dtype)
+        projected = self.projector(given).to(prompt.dtype)  # (n, k, hidden)
         own = torch.tensor(places)[:, None] + torch.arange(projected.shape[1])
         prompt[torch.arange(len(places))[:, None], own] = projected
         return prompt
@@ -291,31 +293,6 @@ def _distinct(
 
 def _uniforms(seed: int, n: int) -> NDArray[np.float64]:
     return np.random.Generator(np.random.Philox(key=seed)).random(n)
-
-
-def _seen(padding: Any, width: int, step: int) -> dict[str, Any]:
-    """What `step` may look at, behind `padding` (n,) tokens on the left, and where it stands."""
-    import torch
-
-    places = torch.arange(width + step, device=padding.device)
-    new = places[-1:] if step else places
-    return {
-        "attention_mask": (places >= padding[:, None]).long(),
-        "position_ids": (new - padding[:, None]).clamp(min=0),
-    }
-
-
-def _pick(logits: Any, temperature: Any, uniform: Any, *, top_k: int) -> Any:
-    """Token ids (n,): inverse-CDF draw among the `top_k` likeliest, or the likeliest at 0."""
-    import torch
-
-    top_k = min(top_k, logits.shape[-1])
-    values, ids = torch.topk(logits, top_k)
-    heat = temperature.clamp(min=1e-4)[:, None]
-    cumulative = torch.softmax(values.double() / heat, dim=-1).cumsum(-1)
-    place = (uniform[:, None] * cumulative[:, -1:] >= cumulative).sum(-1)
-    place = torch.where(temperature > 0, place.clamp(max=top_k - 1), torch.zeros_like(place))
-    return ids.gather(1, place[:, None]).squeeze(1)
 
 
 def checked_vectors(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:

@@ -37,6 +37,8 @@ class TokenSampler(Protocol):
         prefixes: Sequence[Sequence[int]],
     ) -> list[list[int]]: ...
 
+    def likeliest_tokens(self, vectors: Floats, *, n: int) -> list[list[list[int]]]: ...
+
     def text(self, tokens: Sequence[int]) -> str: ...
 
 
@@ -53,13 +55,15 @@ def search(
 ) -> Candidates:
     """`n_candidates` texts for each of the vectors (n, d), by their cosine to it when re-embedded.
 
-    The candidates are drawn in `rounds` parts of equal size. The first part begins with the
-    likeliest text. Every later one starts from the closest text so far: each of its candidates
-    keeps that text's tokens up to a place drawn from the candidate's own stream and samples the
+    At a temperature of 0 they are the likeliest texts of each vector, found by as many beams, and
+    `seeds` do nothing. Above, they are drawn in `rounds` parts of equal size. The first part begins
+    with the likeliest text. Every later one starts from the closest text so far: each of its
+    candidates keeps that text's tokens up to a place drawn from its own stream and samples the
     rest, so that a row's texts depend on its vector and seed alone.
 
     Raises:
-        ValueError: as many seeds as vectors are missing, or there is no candidate for each round.
+        ValueError: as many seeds as vectors are missing, there is no candidate for each round, or
+            more than one round at a temperature of 0.
     """
     if n_candidates < 1:
         raise ValueError(f"n_candidates must be at least 1, got {n_candidates}")
@@ -67,6 +71,8 @@ def search(
         raise ValueError(
             f"rounds must lie between 1 and n_candidates, {n_candidates}; got {rounds}"
         )
+    if temperature == 0 and rounds > 1:
+        raise ValueError(f"the likeliest texts are found in one round, got {rounds}: set 1")
     if len(seeds) != len(vectors):
         raise ValueError(f"{len(vectors)} vectors need as many seeds, got {len(seeds)}")
     parts = [part.tolist() for part in np.array_split(np.arange(n_candidates), rounds)]
@@ -84,22 +90,26 @@ def search(
         encoded = np.empty((len(chunk), 0, dimension), dtype=np.float32)
         cosine = np.empty((len(chunk), 0), dtype=np.float64)
         for part in parts:
-            streams = [candidate_seed(seed, c) for seed in seeds[rows] for c in part]
-            closest = [
-                tokens[best] if tokens else []
-                for tokens, best in zip(drawn, _closest(cosine), strict=True)
-            ]
-            prefixes = [
-                kept_prefix(closest[number // len(part)], stream)
-                for number, stream in enumerate(streams)
-            ]
-            heat = [0.0 if c == 0 else temperature for c in part] * len(chunk)
-            found = decoder.sample_tokens(
-                np.repeat(chunk, len(part), axis=0),
-                seeds=streams,
-                temperature=heat,
-                prefixes=prefixes,
-            )
+            if temperature == 0:
+                likeliest = decoder.likeliest_tokens(chunk, n=n_candidates)
+                found = [tokens for of_vector in likeliest for tokens in of_vector]
+            else:
+                streams = [candidate_seed(seed, c) for seed in seeds[rows] for c in part]
+                closest = [
+                    tokens[best] if tokens else []
+                    for tokens, best in zip(drawn, _closest(cosine), strict=True)
+                ]
+                prefixes = [
+                    kept_prefix(closest[number // len(part)], stream)
+                    for number, stream in enumerate(streams)
+                ]
+                heat = [0.0 if c == 0 else temperature for c in part] * len(chunk)
+                found = decoder.sample_tokens(
+                    np.repeat(chunk, len(part), axis=0),
+                    seeds=streams,
+                    temperature=heat,
+                    prefixes=prefixes,
+                )
             new = [decoder.text(tokens) for tokens in found]
             for row in range(len(chunk)):
                 own = slice(row * len(part), (row + 1) * len(part))

@@ -125,6 +125,9 @@ def test_fit_resample_says_what_the_filters_refused_where_rows_are_missing() -> 
     smotext = SMOTExT({"cooking": 18}, generator=Parrot(), max_attempts=2)
     with pytest.warns(UserWarning, match=r"0 of 10 texts made; most refused for: too short \("):
         smotext.fit_resample(TEXTS, LABELS)
+    smotext = SMOTExT({"cooking": 18}, generator=Echo(), max_attempts=2)
+    with pytest.warns(UserWarning, match="0 of 10 texts made; every candidate of the others was e"):
+        smotext.fit_resample(TEXTS, LABELS)
     with pytest.raises(ValueError, match=r"filters must be one of .*'default'.* or None"):
         sampler(filters="all").fit_resample(TEXTS, LABELS)
 
@@ -188,6 +191,15 @@ class Parrot(FakeGenerator):
         cosines = np.tile(np.array([0.9, 0.8, 0.7, 0.6], np.float32), (len(vectors), 1))
         embeddings = np.stack([self.encode(row) for row in texts])
         return Candidates(texts, cosines, embeddings)
+
+
+class Echo(FakeGenerator):
+    """Decodes every vector to a text that is there."""
+
+    def decode_candidates(self, vectors: Any, **_: Any) -> Candidates:
+        embeddings = np.repeat(self.encode(TEXTS[:1])[None], len(vectors), axis=0)
+        cosines = np.full((len(vectors), 1), 0.9, np.float32)
+        return Candidates([[TEXTS[0]]] * len(vectors), cosines, embeddings)
 
 
 def test_fit_resample_skips_repetitions_and_states_the_shortfall() -> None:

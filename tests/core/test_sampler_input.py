@@ -92,6 +92,7 @@ def test_fit_resample_does_not_cut_texts_of_fixed_width_arrays() -> None:
         (["a", "b"], ["x", "x"], "at least 2 classes, got 1"),
         ([], [], "at least 2 classes, got 0"),
         (["a", " ", "c"], ["x", "y", "x"], "class 'y' has no texts"),
+        (["a", "b", " ", " ", " "], [*"xxyyy"], "class 'y' has no texts: every one of its rows is"),
     ],
 )
 def test_fit_resample_refuses(texts: Any, labels: Any, match: str) -> None:

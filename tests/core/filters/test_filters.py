@@ -34,6 +34,13 @@ def test_degenerate_names_the_first_reason(text: str, reason: str | None) -> Non
     assert filters.degenerate([text]) == [reason]
 
 
+def test_least_words_are_five_or_what_a_tenth_of_the_texts_have() -> None:
+    long, short = "one two three four five six", "card lost"
+    assert filters.least_words([long] * 10) == 5
+    assert filters.least_words([*[long] * 19, short]) == 5
+    assert filters.least_words([*[long] * 8, short, short]) == 2
+
+
 def test_degenerate_min_words_is_inclusive() -> None:
     assert filters.degenerate(["one two three"], min_words=3) == [None]
     assert filters.degenerate(["one two three"], min_words=4) == ["too short"]

@@ -31,8 +31,8 @@ def test_placement_golden() -> None:
             # the 3 nearest, as many as the class has: of 5° 0, 10, 20; of 48° 50, 60, 70
             "foreign_share": 0.5,
             "foreign_majority": 0.5,
-            # the 3 nearest others of 0° and 10° are two of the class and 50°; of 20° too, at a tie
-            "real_foreign_share": 1 / 3,
+            # the 2 nearest others, as many as the class has: of 20° 10 and 0, 50 is as far as that
+            "real_foreign_share": 0,
             "real_foreign_majority": 0,
         },
         abs=1e-6,

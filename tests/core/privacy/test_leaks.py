@@ -1,7 +1,12 @@
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from smotext_core.privacy import audit_table
 from smotext_core.privacy.canaries import canary_share
 from smotext_core.privacy.reconstruction import EXACT, candidates, reconstructed
 from smotext_core.privacy.replay import Names, identifiers, names, replayed_identifiers
@@ -21,7 +26,7 @@ def test_mixing_along_the_arc_is_undone_too() -> None:
     ends = rng.normal(size=(3, 32))
     base, one, other = ends / np.linalg.norm(ends, axis=1, keepdims=True)
 
-    def along(end: np.ndarray, w: float) -> np.ndarray:
+    def along(end: np.ndarray, w: float) -> NDArray[np.float32]:
         angle = np.arccos(base @ end)
         return (np.sin((1 - w) * angle) * base + np.sin(w * angle) * end) / np.sin(angle)
 
@@ -76,3 +81,23 @@ def test_names_leaves_out_known_and_plain_words() -> None:
     found = Names(["Ruth, Paris and Hope", "nobody"], real, {"paris"})
     assert found.replayed(np.array([True, True, False])) == 0.5
     assert found.replayed(np.array([False, True, True])) == 0
+
+
+def test_audit_table_looks_at_every_passage_and_once_at_a_text_of_two_labels() -> None:
+    passages = ["the first passage of it", "then a second one follows", "somebody else wrote this"]
+    train = pl.DataFrame(
+        {
+            "text": [*passages, passages[2]],
+            "label": ["a", "a", "a", "b"],
+            "document_id": ["one", "one", "two", "two"],
+        }
+    )
+    synthetic = pl.DataFrame({"text": [passages[1], "all of it new"], "label": ["a", "b"]})
+
+    def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.eye(8, dtype=np.float32)[: len(texts)]
+
+    found = audit_table(synthetic, train, train.clear(), encode=encode)
+    whole = found.filter(pl.col("label").is_null(), measure="identical_share")
+    assert whole["value"].to_list() == [0.5]
+    assert whole["passed"].to_list() == [False]

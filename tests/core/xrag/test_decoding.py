@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertLMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from smotext_core.xrag.decoder import Decoder, _pick
+from smotext_core.xrag.decoder import Decoder
 from smotext_core.xrag.kv_cache import cache_in_place
 from smotext_core.xrag.projector import Projector
+from smotext_core.xrag.sampling import _pick
 
 EOS, PAD, XRAG = 0, 1, 2
 ENDS = ["stop.", "who?", 'no."', "(yes!)"]
