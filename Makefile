@@ -12,7 +12,7 @@ help:  ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: .venv/run.stamp  ## the whole graph on the tickets that come with smotext
-	$(BIN)/smotext run help_desk --unlabelled help_desk:unlabelled --run demo
+	$(BIN)/smotext run help_desk --unlabelled help_desk:unlabelled --temperature 0 --run demo
 
 dev: .venv/run.stamp  ## the Dagster UI on http://127.0.0.1:3000
 	$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p 3000

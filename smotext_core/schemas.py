@@ -78,6 +78,7 @@ DECODED_TEXTS = pl.Schema(
         "text": pl.String(),
         "round_trip_cosine": pl.Float32(),  # of the re-embedded text to the interpolated vector
         "unknown_words": pl.List(pl.String()),  # that the decoder's training text does not have
+        "log_probability": pl.Float32(),  # nats, of the text given the vector; null: it was sampled
     }
 )
 
@@ -98,7 +99,8 @@ SYNTHETIC_TEXTS = pl.Schema(
         "found_id": pl.String(),  # of a found row: the text_id in UNLABELLED_TEXTS; else null
     }
 )
-LATER = ("origin", "found_id")  # rows of an older version lack them: null there, and decoded all
+# Rows of an older version lack them: null there, all decoded, by sampling.
+LATER = ("origin", "found_id", "log_probability")
 
 REJECTED_TEXTS = pl.Schema(
     [

@@ -7,7 +7,7 @@ follows a table follows that run's table alone.
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,9 @@ def follow_up() -> dg.AutomationConditionSensorDefinition:
     """Carries out the conditions of the assets, see `partitions.follows`."""
     return dg.AutomationConditionSensorDefinition(
         "follow_up",
-        target=dg.AssetSelection.assets("embeddings", "unlabelled_texts", *BY_RUN),
+        target=dg.AssetSelection.assets(
+            "embeddings", "unlabelled_texts", *BY_RUN, "exported_dataset"
+        ),
         description="New texts get vectors; a run whose table has changed gets its evaluation, "
         "its audit and its card.",
     )
@@ -144,6 +146,7 @@ def unfinished_runs(instance: dg.DagsterInstance, warehouse: Path) -> list[str]:
     """Ids of the runs that are making assets of this graph, or are going to."""
     fail_dead_runs(instance, warehouse)
     ours = {dg.AssetKey(name) for name in (*INGESTION, *_BETWEEN, *BY_LABEL_AND_RUN, *BY_RUN)}
+    ours.add(dg.AssetKey("exported_dataset"))
     return [
         run.run_id
         for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
@@ -217,7 +220,7 @@ def failures(context: dg.RunFailureSensorContext) -> Iterator[dg.RunRequest | dg
     run. The other labels of a nightly run go on."""
     run = context.dagster_run
     failed = _failed(context)
-    commands = [_command(step, key) for step, keys in failed.items() for key in keys]
+    commands = [_command(step, key, run.tags) for step, keys in failed.items() for key in keys]
     told = "; ".join(
         f"{step}{f' {key}' if key else ''}: {reason}"
         for step, keys in failed.items()
@@ -230,7 +233,8 @@ def failures(context: dg.RunFailureSensorContext) -> Iterator[dg.RunRequest | dg
     )
     tags = {FAILED_TAG: told[:500], RERUN_TAG: " && ".join(commands)[:2000]}
     context.instance.add_run_tags(run.run_id, {name: text for name, text in tags.items() if text})
-    rest = _rest(context, {key for keys in failed.values() for key in keys})
+    # Where a step failed as a whole, all labels did: asked for again they would fail for ever.
+    rest = _rest(context, {key for keys in failed.values() for key in keys} - {""})
     if not rest or "synthetic_table" in failed:  # the last step: the others are published
         yield dg.SkipReason("told; no other label waits")
     for group in rest if "synthetic_table" not in failed else []:
@@ -263,13 +267,17 @@ def root_cause(error: Any) -> str:
     return str(error.message).strip()
 
 
-def _command(step: str, key: str) -> str:
-    """The shell command that materialises the partition from the failed step on."""
+def _command(step: str, key: str, tags: Mapping[str, str]) -> str:
+    """The shell command that materialises the partition, of a whole step all that it was asked
+    for, from the failed step on."""
     stages = next((s for s in (INGESTION, BY_LABEL_AND_RUN, BY_RUN) if step in s), (step,))
     names = stages[stages.index(step) :]
     selection = " or ".join(f"key:{name}" for name in names)
     command = ["dagster", "asset", "materialize", "-m", "smotext_assets.definitions"]
-    return shlex.join([*command, "--select", selection, *(["--partition", key] if key else [])])
+    which = ["--partition", key] if key else []
+    if not key and RANGE_START in tags:
+        which = ["--partition-range", f"{tags[RANGE_START]}...{tags[RANGE_END]}"]
+    return shlex.join([*command, "--select", selection, *which])
 
 
 def _rest(context: dg.RunFailureSensorContext, bad: set[str]) -> list[list[str]]:

@@ -22,6 +22,7 @@ DESCRIPTIONS = {
     "candidate": "From 0, the closest to the vector first.",
     "round_trip_cosine": "Of the text, embedded again, to the vector it was decoded from.",
     "unknown_words": "Words that the decoder's training text does not have.",
+    "log_probability": "Of the text given the vector, in nats; null where it was sampled.",
     "run": "The run key, which names a frozen configuration.",
     "parent_cosine": "Cosine to the nearest of its parents.",
     "label_confidence": "Probability of its label by a classifier of the real train texts.",
@@ -105,6 +106,7 @@ _SOURCES: dict[str, dict[str, list[str]]] = {
         "sample_id": ["interpolated_vectors.sample_id"],
         "text": ["interpolated_vectors.vector"],
         "round_trip_cosine": ["interpolated_vectors.vector"],
+        "log_probability": ["interpolated_vectors.vector"],
         "embedding": ["interpolated_vectors.vector"],
     },
     "found_texts": {

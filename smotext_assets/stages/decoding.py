@@ -221,6 +221,9 @@ def decode_batch(
             "text": written,
             "round_trip_cosine": found.cosines.ravel(),
             "unknown_words": [decoder.unknown_words(text) for text in written],
+            "log_probability": None
+            if found.log_probabilities is None
+            else found.log_probabilities.ravel(),
             "embedding": found.embeddings.reshape(-1, dimension),
         }
     )

@@ -19,6 +19,7 @@ from smotext_assets.store.files import Folder
 from smotext_assets.store.manifests import (
     LEFTOVER,
     MANIFEST,
+    OWN_FILE,
     Manifest,
     MissingPartition,
     decode,
@@ -111,10 +112,12 @@ def open_committed(files: Folder | Bucket, manifest: Manifest) -> IO[bytes]:
 
 
 def delete_unnamed(files: Folder | Bucket) -> None:
-    """Delete every table's file that no manifest names. Nobody may be writing."""
+    """Delete every table's file that no manifest names. Nobody may be writing.
+
+    Files with other names are somebody else's."""
     for name in files.list(""):
         folder, _, file = name.rpartition("/")
-        if file.startswith(LEFTOVER):
+        if OWN_FILE.fullmatch(file):
             data = files.get(f"{folder}/{MANIFEST}")
             if data is None or decode(data, folder).path != name:
                 files.delete(name)

@@ -16,6 +16,8 @@ LEFTOVER = ("part-", "batch-", ".tmp-")  # files of a table that count only if a
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # 200: "label=" and a slug must fit a 255-byte name
 _BLOB = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _PART = re.compile(r"part-[0-9a-f]{16}\.parquet")
+# Names a store gives to files: an inbox and exports may lie beside it, with parts of their own.
+OWN_FILE = re.compile(rf"{_PART.pattern}|batch-[0-9a-f]{{16}}-\d+-[0-9a-f]{{16}}\.parquet|\.tmp-.+")
 
 
 class MissingPartition(LookupError):  # noqa: N818

@@ -138,7 +138,8 @@ def accept(
 
     Candidates that pass every filter are taken in the order of `by_marginal_relevance`, found texts
     before decoded ones, each unless its sample has a text, a chosen text is near-equal to it or too
-    like it, or enough are chosen.
+    like it, or enough are chosen. Where the candidates have log-probabilities, the likeliest of
+    every sample come first, then the second likeliest, and so on.
 
     Args:
         candidates: DECODED_TEXTS, and `origin` and `found_id` of SYNTHETIC_TEXTS where some were
@@ -229,7 +230,7 @@ def accept(
         order = by_marginal_relevance(
             cosines[rows], vectors[rows], numbers[rows], relevance=relevance
         )
-        ordered += rows[order].tolist()
+        ordered += _in_turns(rows[order].tolist(), frame)
     frame = _choose(frame, ordered, n_wanted, near_duplicate, max_rouge_l)
     frame = frame.sort("sample_id", "candidate")
     return (
@@ -280,6 +281,18 @@ def _parent_cosines(
         ],
         dtype=np.float32,
     )
+
+
+def _in_turns(rows: Sequence[int], frame: pl.DataFrame) -> list[int]:
+    """`rows`, the likeliest of each sample before the second likeliest of any, as far as known."""
+    if "log_probability" not in frame.columns or frame["log_probability"].null_count():
+        return list(rows)
+    likelihood, samples = frame["log_probability"].to_list(), frame["sample_id"].to_list()
+    turn, n_before = dict[int, int](), Counter[str]()
+    for row in sorted(rows, key=lambda row: -likelihood[row]):
+        turn[row] = n_before[samples[row]]
+        n_before[samples[row]] += 1
+    return sorted(rows, key=turn.__getitem__)
 
 
 def _choose(

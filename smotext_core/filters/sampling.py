@@ -186,11 +186,15 @@ def _decoded(
             seeds=sample_seeds(part, seed=seed, label=label).tolist(),
             n_candidates=origin.n_candidates,
         )
-        for number, texts, cosines, embeddings in zip(part, *decoded, strict=True):
+        likelihoods = decoded.log_probabilities
+        for row, (number, texts, cosines, embeddings) in enumerate(
+            zip(part, decoded.texts, decoded.cosines, decoded.embeddings, strict=True)
+        ):
             for place, text in enumerate(texts):
                 if words_of(text) not in taken:
                     cosine = float(cosines[place])
                     sample_id = pairs["sample_id"][number]
-                    rows.append((sample_id, place, text, cosine, unknown(text)))
+                    likelihood = None if likelihoods is None else float(likelihoods[row, place])
+                    rows.append((sample_id, place, text, cosine, unknown(text), likelihood))
                     vectors.append(embeddings[place])
     return pl.DataFrame(rows, schema=DECODED_TEXTS, orient="row"), vectors

@@ -9,7 +9,7 @@ from smotext_core.xrag.kv_cache import cache_in_place
 
 
 class Hypothesis(NamedTuple):
-    """The tokens of a text, or of its beginning, and their summed log-probability."""
+    """The tokens of a text, or of its beginning, and their summed log-probability in nats."""
 
     score: float
     tokens: list[int]
@@ -25,8 +25,8 @@ def beam_search(
     suppress_tokens: Sequence[int],
     max_new_tokens: int,
     size: Callable[[int], int],
-) -> list[list[list[int]]]:
-    """The token ids of the `n_beams` likeliest texts found after each prompt, the likeliest first.
+) -> list[list[Hypothesis]]:
+    """The `n_beams` likeliest texts found after each prompt, the likeliest first.
 
     Scores are sums, without a term for the length: a text only loses by going on. So the search of
     a prompt ends when no open beam is likelier than the last of `n_beams` ended ones, and what is
@@ -85,7 +85,7 @@ def beam_search(
         step_input = embed(torch.tensor(last + last[:1] * spare, device=device))[:, None]
     for prompt, open_ in beams.items():
         ended[prompt] = sorted(ended[prompt] + open_, key=_loss)[:n_beams]
-    return [[found.tokens for found in of_prompt] for of_prompt in ended]
+    return ended
 
 
 def _loss(found: Hypothesis) -> float:

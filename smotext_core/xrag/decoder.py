@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from smotext_core.xrag.beams import beam_search
+from smotext_core.xrag.beams import Hypothesis, beam_search
 from smotext_core.xrag.sampling import sample_rows
 
 if TYPE_CHECKING:
@@ -159,8 +159,8 @@ class Decoder:
 
         return self._in_batches(len(vectors), draw, progress=progress)
 
-    def likeliest_tokens(self, vectors: NDArray[np.float32], *, n: int) -> list[list[list[int]]]:
-        """The token ids of the `n` likeliest texts of each vector, found by a search of n beams.
+    def likeliest(self, vectors: NDArray[np.float32], *, n: int) -> list[list[Hypothesis]]:
+        """The `n` likeliest texts of each vector, found by a search of n beams.
 
         Args:
             vectors: (m, d), finite, not zero.
@@ -173,7 +173,7 @@ class Decoder:
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
 
-        def look(rows: range) -> list[list[list[int]]]:
+        def look(rows: range) -> list[list[Hypothesis]]:
             filled = self._filled_up(rows)
             return beam_search(
                 self.lm,

@@ -60,7 +60,7 @@ def decode_new(
                 seeds=sample_seeds(numbers, seed=seed, label=label, draw=attempt).tolist(),
                 n_candidates=n_candidates,
             )
-            for number, texts, cosines, embeddings in zip(numbers, *decoded, strict=True):
+            for number, texts, cosines, embeddings in zip(numbers, *decoded[:3], strict=True):
                 for text, cosine, embedding in zip(texts, cosines, embeddings, strict=True):
                     content = words_of(text)
                     if content and content not in taken:

@@ -11,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from smotext_core.xrag.beams import Hypothesis
+
     Floats = NDArray[np.float32]
 
 
@@ -20,6 +22,7 @@ class Candidates(NamedTuple):
     texts: list[list[str]]
     cosines: Floats  # (n, c), of the re-embedded texts to their vectors
     embeddings: Floats  # (n, c, d), the re-embedded texts
+    log_probabilities: Floats | None = None  # (n, c), of the texts; None: they were sampled
 
 
 class TokenSampler(Protocol):
@@ -37,7 +40,7 @@ class TokenSampler(Protocol):
         prefixes: Sequence[Sequence[int]],
     ) -> list[list[int]]: ...
 
-    def likeliest_tokens(self, vectors: Floats, *, n: int) -> list[list[list[int]]]: ...
+    def likeliest(self, vectors: Floats, *, n: int) -> list[list[Hypothesis]]: ...
 
     def text(self, tokens: Sequence[int]) -> str: ...
 
@@ -80,6 +83,7 @@ def search(
     dimension = vectors.shape[1]
     cosines = np.empty((len(vectors), n_candidates), dtype=np.float32)
     embeddings = np.empty((len(vectors), n_candidates, dimension), dtype=np.float32)
+    scores = np.empty((len(vectors), n_candidates), dtype=np.float32)
     block = max(1, decoder.batch_size // len(parts[0]))
     for at in range(0, len(vectors), block):
         rows = slice(at, at + block)
@@ -91,8 +95,11 @@ def search(
         cosine = np.empty((len(chunk), 0), dtype=np.float64)
         for part in parts:
             if temperature == 0:
-                likeliest = decoder.likeliest_tokens(chunk, n=n_candidates)
-                found = [tokens for of_vector in likeliest for tokens in of_vector]
+                likeliest = [
+                    text for texts in decoder.likeliest(chunk, n=n_candidates) for text in texts
+                ]
+                found = [text.tokens for text in likeliest]
+                scores[rows] = np.reshape([text.score for text in likeliest], (-1, n_candidates))
             else:
                 streams = [candidate_seed(seed, c) for seed in seeds[rows] for c in part]
                 closest = [
@@ -122,10 +129,11 @@ def search(
         order = np.argsort(-cosine, axis=1, kind="stable")
         cosines[rows] = np.take_along_axis(cosine, order, axis=1)
         embeddings[rows] = np.take_along_axis(encoded, order[:, :, None], axis=1)
+        scores[rows] = np.take_along_axis(scores[rows], order, axis=1)
         texts += [[row[c] for c in places] for row, places in zip(written, order, strict=True)]
         if progress is not None:
             progress(len(chunk))
-    return Candidates(texts, cosines, embeddings)
+    return Candidates(texts, cosines, embeddings, None if temperature else scores)
 
 
 def _closest(cosine: NDArray[np.float64]) -> list[int]:

@@ -83,6 +83,20 @@ def test_follow_up_never_makes_old_runs_again_when_embeddings_change(
     assert followed(home, graph, cursor)[0] == set()
 
 
+def test_follow_up_carries_out_every_condition_and_exports_where_they_are_wanted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SMOTEXT_EXPORTS", str(tmp_path / "exports"))
+    repository = definitions(resources()).get_repository_def()
+    names = {s.name for s in repository.sensor_defs}
+    assert "follow_up" in names
+    assert not [name for name in names if "default" in name]  # Dagster's own, for what is left
+    sensor = repository.get_sensor_def("follow_up")
+    assert sensor.asset_selection is not None
+    found = sensor.asset_selection.resolve(repository.asset_graph)
+    assert dg.AssetKey("exported_dataset") in found
+
+
 def test_automation_is_stopped_by_default() -> None:
     graph = definitions(resources(), cron_schedule="30 4 * * *")
     sensors = {s.name: s.default_status for s in graph.sensors or []}

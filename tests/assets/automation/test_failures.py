@@ -92,6 +92,23 @@ def test_failures_name_the_label_and_the_others_go_on(
     assert dict(made) == {"cooking": 8, "medicine": 10}
 
 
+def test_failures_of_a_whole_step_ask_for_nothing_again(
+    finished: Home, tmp_path: Path, corpus: Path, tick: Callable[..., Any]
+) -> None:
+    home = copy_of(finished, tmp_path)
+    (request,) = tick(home)
+    home.store.delete("labelled_texts")
+    result = launch(home, request, corpus)
+    assert not result.success
+    rest, tags = failed(home, result)
+    assert rest == []  # every label would fail again, and so on at every tick
+    assert tags["smotext/failed"].startswith("class_pairs: ")
+    assert (
+        "--partition-range 'cooking|20261122T0300...medicine|20261122T0300'"
+        in (tags["smotext/rerun"])
+    )
+
+
 def test_failures_of_the_corpus_say_how_to_rerun(home: Home, tmp_path: Path) -> None:
     bad = tmp_path / "bad.csv"
     bad.write_text("text,label\n")

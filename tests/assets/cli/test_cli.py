@@ -123,7 +123,7 @@ def test_run_refuses_bad_arguments(
     ("option", "value", "required"),
     [
         ("--candidates", "0", "greater than or equal to 1, got 0"),
-        ("--temperature", "0", "greater than 0, got 0.0"),
+        ("--temperature", "-1", "greater than or equal to 0, got -1.0"),
         ("--max-rouge-l", "70", "less than or equal to 1, got 70.0"),
         ("--adapt", "-1", "greater than or equal to 0, got -1"),
     ],

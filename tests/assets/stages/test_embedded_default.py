@@ -74,3 +74,29 @@ def test_graph_makes_the_same_rows_twice(
     assert all(cosine >= 0.3 for _, _, cosine in rows)
     assert not {text for _, text, _ in rows} & set(kept["text"])
     assert "wanted" in capsys.readouterr().out
+
+
+def test_graph_takes_the_likeliest_texts_at_temperature_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = pl.concat(
+        [NOTES.filter(pl.col("label") == name).head(n) for name, n in
+         {"cardiology": 12, "dermatology": 8}.items()]
+    )  # fmt: skip
+    corpus = write_corpus(tmp_path / "notes.csv", kept.select("text", "label").rows())
+    home = Home(tmp_path / "home")
+    monkeypatch.setenv("SMOTEXT_HOME", str(home.folder))
+    monkeypatch.setenv("SMOTEXT_STORE", home.root)
+    monkeypatch.setattr(cli, "dagster_instance", lambda: home.instance)
+    arguments = ["run", str(corpus), "--run", "r1", "--generator", "mini", "--candidates", "3"]
+    assert cli.main([*arguments, "--temperature", "0"]) == 0
+    decoded = home.store.read("decoded_texts", {"label": "dermatology", "run": "r1"})
+    likelihoods = decoded["log_probability"]
+    assert (likelihoods < 0).all()
+    taken = home.store.read("synthetic_texts", {"label": "dermatology", "run": "r1"})
+    refused = home.store.read("rejected_texts", {"label": "dermatology", "run": "r1"})
+    waiting = refused.filter(pl.col("reason") == "another candidate was taken")
+    of = dict(zip(decoded.select("sample_id", "text").rows(), likelihoods, strict=True))
+    chosen = {row[0]: of[row] for row in taken.select("sample_id", "text").rows()}
+    assert chosen
+    assert all(of[row] <= chosen[row[0]] for row in waiting.select("sample_id", "text").rows())

@@ -199,6 +199,21 @@ def test_partitions_raises_where_listing_fails(local_store: Store) -> None:
         local_store.partitions("t")
 
 
+def test_purge_leaves_what_lies_beside_the_tables(store: Store) -> None:
+    store.write("t", ONE, RARE)
+    foreign = (
+        "inbox/label=login/part-0.parquet",
+        "exports/demo/delta/part-00000-2f0c-c000.snappy.parquet",
+        "exports/batch-1.csv",
+    )
+    for name in (*foreign, "t/label=rare/run=r1/part-0000000000000000.parquet"):
+        store._files.put(name, b"something")
+    store.purge()
+    assert set(foreign) < set(store._files.list(""))
+    assert "t/label=rare/run=r1/part-0000000000000000.parquet" not in store._files.list("")
+    assert store.read("t", RARE).equals(ONE)
+
+
 def test_delete_removes_the_partition_and_no_other(store: Store) -> None:
     kept = {"label": "common", "run": "r1"}
     store.write("t", ONE, RARE)

@@ -26,12 +26,17 @@ def vector(towards_label: float, own: int) -> list[float]:
 
 
 def accept(
-    rows: list[tuple[str, int, str | None, float, float]], **options: object
+    rows: list[tuple[str, int, str | None, float, float]],
+    likelihoods: list[float] | None = None,
+    **options: object,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows are (sample_id, candidate, text, round-trip cosine, closeness to the label)."""
     unknown = [["imprasion"] if row[2] and "imprasion" in row[2] else [] for row in rows]
     candidates = pl.DataFrame(
-        [(*row[:4], words) for row, words in zip(rows, unknown, strict=True)],
+        [
+            (*row[:4], words, likelihoods[place] if likelihoods else None)
+            for place, (row, words) in enumerate(zip(rows, unknown, strict=True))
+        ],
         schema=DECODED_TEXTS,
         orient="row",
     )
@@ -79,6 +84,29 @@ EVERY_REASON: list[tuple[str, int, str | None, float, float]] = [
     ("r.a.10", 0, D, 0.5, 1),
     ("r.a.5", 0, None, 0.9, 1),
 ]
+
+
+def test_accept_takes_the_likeliest_candidate_where_that_is_known() -> None:
+    rows: list[tuple[str, int, str | None, float, float]] = [
+        ("r.a.0", 0, A, 0.9, 1),
+        ("r.a.0", 1, B, 0.7, 1),
+        ("r.a.1", 0, C, 0.8, 1),
+        ("r.a.1", 1, B, 0.6, 1),
+        ("r.a.1", 2, "Too few words", 0.5, 1),
+    ]
+    sampled, _ = accept(rows, relevance=1.0)
+    assert sampled["text"].to_list() == [A, C]
+    # The first takes B; the other's likeliest is refused, its second likeliest taken by then.
+    likeliest, rejected = accept(rows, [-9.0, -2.0, -8.0, -3.0, -1.0])
+    assert likeliest["text"].to_list() == [B, C]
+    assert rejected["reason"].to_list() == [
+        "another candidate was taken",
+        "duplicate of a synthetic text",
+        "too short",
+    ]
+    # Of few wanted, the likeliest of both before the second likeliest of either.
+    few, _ = accept(rows[:4], [-1.0, -2.0, -8.0, -9.0], n_wanted=2)
+    assert few["text"].to_list() == [A, C]
 
 
 def test_accept_gives_every_candidate_one_table_and_one_reason() -> None:

@@ -66,7 +66,7 @@ def find(
         n_candidates=n_candidates,
         rounds=rounds,
     )
-    for row, texts, cosines, embeddings in zip(rows, *found, strict=True):
+    for row, texts, cosines, embeddings in zip(rows, *found[:3], strict=True):
         assert np.array_equal(embeddings, encode(texts))
         own = embeddings @ TARGETS[row] / np.linalg.norm(embeddings, axis=1)
         assert np.allclose(cosines, own / np.linalg.norm(TARGETS[row]), atol=1e-6)
@@ -191,3 +191,28 @@ def test_candidate_seed_golden() -> None:
     assert candidate_seed(7, 0) == 0xF5FF61D7B533CD73
     assert len({candidate_seed(seed, c) for seed in range(20) for c in range(20)}) == 400
     assert candidate_seed(np.int64(7), 0) == candidate_seed(7, 0)
+
+
+def test_search_at_temperature_zero_takes_the_likeliest_texts() -> None:
+    decoder = tiny_decoder("llama")
+
+    def lengths(texts: Sequence[str]) -> NDArray[np.float32]:
+        found = np.full((len(texts), VECTORS.shape[1]), 0.1, np.float32)
+        found[:, 0] = [len(text) % 7 for text in texts]
+        return found
+
+    found = search(decoder, lengths, VECTORS, seeds=SEEDS, n_candidates=5, temperature=0)
+    assert found.log_probabilities is not None
+    likeliest = decoder.likeliest(VECTORS, n=5)
+    for texts, cosines, scores, expected in zip(
+        found.texts, found.cosines, found.log_probabilities, likeliest, strict=True
+    ):
+        assert cosines.tolist() == sorted(cosines, reverse=True)
+        told = dict(zip(texts, scores.tolist(), strict=True))
+        assert told == pytest.approx({decoder.text(one.tokens): one.score for one in expected})
+    other = search(decoder, lengths, VECTORS, seeds=range(40), n_candidates=5, temperature=0)
+    assert other.texts == found.texts
+    sampled = search(decoder, lengths, VECTORS, seeds=SEEDS, n_candidates=2)
+    assert sampled.log_probabilities is None
+    with pytest.raises(ValueError, match="the likeliest texts are found in one round, got 2"):
+        search(decoder, lengths, VECTORS, seeds=SEEDS, n_candidates=4, temperature=0, rounds=2)
