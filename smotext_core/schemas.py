@@ -78,7 +78,7 @@ DECODED_TEXTS = pl.Schema(
         "text": pl.String(),
         "round_trip_cosine": pl.Float32(),  # of the re-embedded text to the interpolated vector
         "unknown_words": pl.List(pl.String()),  # that the decoder's training text does not have
-        "log_probability": pl.Float32(),  # nats, of the text given the vector; null: it was sampled
+        "log_probability": pl.Float32(),  # nats, of its tokens given the vector; null: sampled
     }
 )
 

@@ -22,7 +22,7 @@ DESCRIPTIONS = {
     "candidate": "From 0, the closest to the vector first.",
     "round_trip_cosine": "Of the text, embedded again, to the vector it was decoded from.",
     "unknown_words": "Words that the decoder's training text does not have.",
-    "log_probability": "Of the text given the vector, in nats; null where it was sampled.",
+    "log_probability": "Of its tokens given the vector, in nats; null where it was sampled.",
     "run": "The run key, which names a frozen configuration.",
     "parent_cosine": "Cosine to the nearest of its parents.",
     "label_confidence": "Probability of its label by a classifier of the real train texts.",

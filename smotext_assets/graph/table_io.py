@@ -9,6 +9,7 @@ from smotext_assets.graph.column_lineage import DESCRIPTIONS
 from smotext_assets.graph.resources import StoreResource, Warehouse
 from smotext_assets.store import JSON, Manifest, MissingPartition, Store, hold
 from smotext_core.filters import DECODED, FOUND
+from smotext_core.schemas import DECODED_TEXTS, with_later
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,13 @@ def with_vectors(
 def candidates_of(decoded_texts: Table, found_texts: Table, **partition: str) -> pl.DataFrame:
     """What was decoded for the samples of a label and run, and behind it what was found, numbered
     on. Beside the columns of `decoded_texts` there are `origin` and `found_id`."""
-    decoded = decoded_texts.read(**partition).with_columns(
+    decoded = with_later(decoded_texts.read(**partition), DECODED_TEXTS).with_columns(
         origin=pl.lit(DECODED), found_id=pl.lit(None, pl.String)
     )
     if found_texts.manifest(**partition) is None:  # of an older version
         return decoded
     behind = decoded.select(pl.col("candidate").max().fill_null(-1) + 1).item()
-    found = found_texts.read(**partition).with_columns(
+    found = with_later(found_texts.read(**partition), DECODED_TEXTS).with_columns(
         pl.col("candidate") + behind, origin=pl.lit(FOUND)
     )
     return pl.concat([decoded, found.select(decoded.columns)]) if found.height else decoded

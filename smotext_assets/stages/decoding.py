@@ -137,7 +137,9 @@ def decoded_texts(
                 class_pairs.metadata(label=label, run=run)["label"]
             )  # of which `label` is the slug
             seeds = sample_seeds(pairs["number"].to_numpy(), seed=seed, label=name)
-            kept = tables.batches("decoded_texts", {"label": label, "run": run}, inputs=inputs)
+            # Batches that an older version left have other columns.
+            made_of = inputs | {"columns": list(decoded_schema(dimension))}
+            kept = tables.batches("decoded_texts", {"label": label, "run": run}, inputs=made_of)
             with progress.track(context, f"{label}: decoding", vectors.height) as done:
                 ids = vectors["sample_id"].to_numpy()
                 found = kept.make(

@@ -69,13 +69,14 @@ class SyntheticTextsConfig(dg.Config):
         gt=0,
         le=1,
         description="Among texts that pass, how much nearness to the vector counts beside "
-        "unlikeness to the texts taken before; 1 takes the closest first.",
+        "unlikeness to the texts taken before; 1 takes the closest first. Of texts decoded at a "
+        "temperature of 0 the likeliest of each sample come before.",
     )
     min_words: int | None = Field(
         default=None,
         ge=0,
         description="A text of fewer words is refused. Null: 5, or as few as a tenth of the "
-        "label's own texts have.",
+        "label's train texts have.",
     )
     check_label: bool = Field(
         default=True,
@@ -167,7 +168,8 @@ def synthetic_texts(
         if config.max_rouge_l is None:  # texts chosen before there was this filter stay as they are
             del options["max_rouge_l"]
         if config.min_words is None:
-            options["min_words"] = least_words(real["text"].to_list())
+            own = real.filter(pl.col("split") == "train")
+            options["min_words"] = least_words(own["text"].to_list())
         if config.min_round_trip is None:
             found = threshold_of(calibration)
             options["min_round_trip"] = FIXED_ROUND_TRIP if found is None else found

@@ -16,9 +16,15 @@ import numpy.typing as npt
 import polars as pl
 
 from smotext_core.filters.label_classifier import LabelClassifier
-from smotext_core.filters.relevance import RELEVANCE, by_marginal_relevance
+from smotext_core.filters.relevance import RELEVANCE, by_marginal_relevance, likeliest_first
 from smotext_core.neighbors import UnitVectors, closest_cosine, unit
-from smotext_core.schemas import REJECTED_TEXTS, SYNTHETIC_TEXTS, conform
+from smotext_core.schemas import (
+    DECODED_TEXTS,
+    REJECTED_TEXTS,
+    SYNTHETIC_TEXTS,
+    conform,
+    with_later,
+)
 from smotext_core.texts import (
     Alike,
     KnownTexts,
@@ -154,7 +160,8 @@ def accept(
             `min_label_confidence`, where it gives the label less than that.
         max_copied_words: a run of this many words shared with a real text refuses the candidate.
         relevance: how much nearness counts beside unlikeness to the texts taken before, in (0, 1];
-            1: closest first (round-trip cosine, then sample number, then candidate number).
+            1: closest first (round-trip cosine, then sample number, then candidate number), of
+            equally likely rank where likelihoods are known.
         max_rouge_l: a ROUGE-L of this or more with a chosen text refuses the candidate; None: none
             does. `diversity.Alike` has the rule.
         unlabelled: texts of which a decoded one may be no copy or near duplicate either, and whose
@@ -179,6 +186,7 @@ def accept(
     lineage = pairs.select("sample_id", "number", "parent_ids", "weights")
     if "origin" not in candidates.columns:
         candidates = candidates.with_columns(origin=pl.lit(DECODED), found_id=None)
+    candidates = with_later(candidates, DECODED_TEXTS)
     frame = candidates.join(lineage, on="sample_id", how="left", maintain_order="left")
     if frame["number"].null_count():
         unknown = frame.filter(pl.col("number").is_null())["sample_id"].unique().sort()
@@ -225,12 +233,13 @@ def accept(
     )
     passes = np.array([reason is None for reason in reasons], dtype=np.bool_)
     numbers = frame["number"].to_numpy().astype(np.int64)
+    samples, likelihoods = frame["sample_id"].to_list(), frame["log_probability"].to_list()
     ordered: list[int] = []
     for rows in (np.flatnonzero(passes & found), np.flatnonzero(passes & ~found)):
         order = by_marginal_relevance(
             cosines[rows], vectors[rows], numbers[rows], relevance=relevance
         )
-        ordered += _in_turns(rows[order].tolist(), frame)
+        ordered += likeliest_first(rows[order].tolist(), samples, likelihoods)
     frame = _choose(frame, ordered, n_wanted, near_duplicate, max_rouge_l)
     frame = frame.sort("sample_id", "candidate")
     return (
@@ -281,18 +290,6 @@ def _parent_cosines(
         ],
         dtype=np.float32,
     )
-
-
-def _in_turns(rows: Sequence[int], frame: pl.DataFrame) -> list[int]:
-    """`rows`, the likeliest of each sample before the second likeliest of any, as far as known."""
-    if "log_probability" not in frame.columns or frame["log_probability"].null_count():
-        return list(rows)
-    likelihood, samples = frame["log_probability"].to_list(), frame["sample_id"].to_list()
-    turn, n_before = dict[int, int](), Counter[str]()
-    for row in sorted(rows, key=lambda row: -likelihood[row]):
-        turn[row] = n_before[samples[row]]
-        n_before[samples[row]] += 1
-    return sorted(rows, key=turn.__getitem__)
 
 
 def _choose(

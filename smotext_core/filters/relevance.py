@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -52,3 +55,19 @@ def by_marginal_relevance(
     taken = [row for _, _, row in sorted(first)]
     seen = set(taken)
     return taken + [int(row) for row in closest if row not in seen]
+
+
+def likeliest_first(
+    rows: Sequence[int], samples: Sequence[str], log_probabilities: Sequence[float | None]
+) -> list[int]:
+    """`rows` in their order, but the likeliest of every sample before the second likeliest of any.
+
+    As they are where a log-probability is not known; the others are by row.
+    """
+    if any(log_probabilities[row] is None for row in rows):
+        return list(rows)
+    turn, n_before = dict[int, int](), Counter[str]()
+    for row in sorted(rows, key=lambda row: -(log_probabilities[row] or 0.0)):
+        turn[row] = n_before[samples[row]]
+        n_before[samples[row]] += 1
+    return sorted(rows, key=turn.__getitem__)

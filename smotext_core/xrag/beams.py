@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -29,8 +30,9 @@ def beam_search(
     """The `n_beams` likeliest texts found after each prompt, the likeliest first.
 
     Scores are sums, without a term for the length: a text only loses by going on. So the search of
-    a prompt ends when no open beam is likelier than the last of `n_beams` ended ones, and what is
-    found is what a longer search would find. At `max_new_tokens` open beams count as ended.
+    a prompt ends when no open beam is likelier than the last of `n_beams` ended ones: a longer one
+    would find no other. A text may end while it is among the first `n_beams` of its step. At
+    `max_new_tokens` open beams count as ended. There may be fewer, where there are not so many.
 
     Args:
         prompts: (size(n_prompts), width, hidden) embeddings; what is beyond `n_prompts` fills up.
@@ -51,7 +53,7 @@ def beam_search(
         n_open = sum(map(len, beams.values()))
         logits = output.logits[:n_open, -1].float()
         logits[:, suppress_tokens] = -torch.inf
-        # Half of twice the beams may end here; the others must be enough to go on with.
+        # Every beam may end here, by one token each: so many more than are needed to go on.
         best = torch.topk(logits.log_softmax(-1), min(2 * n_beams, logits.shape[-1]))
         scores, tokens = best.values.tolist(), best.indices.tolist()
         rows: list[int] = []  # of the beam that each new one goes on from
@@ -61,6 +63,7 @@ def beam_search(
                 (-(beam.score + score), row, token)
                 for row, beam in enumerate(old, first)
                 for score, token in zip(scores[row], tokens[row], strict=True)
+                if score > -math.inf  # not one that is suppressed
             )
             new: list[tuple[int, Hypothesis]] = []
             for place, (loss, row, token) in enumerate(longer):
@@ -72,7 +75,8 @@ def beam_search(
                     break
             first += len(old)
             ended[prompt] = sorted(ended[prompt], key=_loss)[:n_beams]
-            if len(ended[prompt]) == n_beams and new[0][1].score <= ended[prompt][-1].score:
+            full = len(ended[prompt]) == n_beams
+            if not new or (full and new[0][1].score <= ended[prompt][-1].score):
                 del beams[prompt]
             else:
                 beams[prompt] = [beam for _, beam in new]

@@ -166,7 +166,8 @@ class Decoder:
             vectors: (m, d), finite, not zero.
 
         Raises:
-            ValueError: vectors of another width, not finite or zero; n below 1.
+            ValueError: vectors of another width, not finite or zero; n below 1, or above the number
+                of texts that the language model can write.
             MemoryError: the beams of one vector do not fit.
         """
         vectors = checked_vectors(vectors, self.dimension)
@@ -186,7 +187,12 @@ class Decoder:
                 size=self._size,
             )
 
-        return self._in_batches(len(vectors), look, places=n)
+        found = self._in_batches(len(vectors), look, places=n)
+        if (fewest := min(map(len, found), default=n)) < n:
+            raise ValueError(
+                f"{n} texts a vector are wanted, the model can write {fewest}: ask for those"
+            )
+        return found
 
     def _in_batches(
         self,

@@ -105,12 +105,13 @@ class Generator:
         """`n_candidates` texts a vector with their round-trip cosines, the closest first.
 
         One candidate is the likeliest text, the others are sampled at `temperature`, in `rounds`
-        parts of which the later ones vary the closest text so far (see `search.search`). A row's
-        texts depend on its vector and seed alone. `progress` is called with vectors just done.
+        parts of which the later ones vary the closest text so far (see `search.search`). At a
+        temperature of 0 all are the likeliest, and their log-probabilities are told. A row's texts
+        depend on its vector and seed alone. `progress` is called with vectors just done.
 
         Raises:
             ValueError: vectors of another width, not finite or zero; as many seeds as vectors
-                or a candidate are missing.
+                or a candidate are missing; more than one round at a temperature of 0.
         """
         return search(
             self.decoder,

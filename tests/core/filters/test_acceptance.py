@@ -27,7 +27,8 @@ def vector(towards_label: float, own: int) -> list[float]:
 
 def accept(
     rows: list[tuple[str, int, str | None, float, float]],
-    likelihoods: list[float] | None = None,
+    likelihoods: Sequence[float | None] | None = None,
+    found: Sequence[bool] = (),
     **options: object,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows are (sample_id, candidate, text, round-trip cosine, closeness to the label)."""
@@ -40,6 +41,9 @@ def accept(
         schema=DECODED_TEXTS,
         orient="row",
     )
+    if found:
+        origins = pl.Series("origin", ["found" if of else "decoded" for of in found])
+        candidates = candidates.with_columns(origins, found_id=None)
     samples = sorted({row[0] for row in rows}, key=lambda sample: int(sample.split(".")[-1]))
     pairs = pl.DataFrame(
         [(s, int(s.split(".")[-1]), ["t0", "t1"], [0.75, 0.25]) for s in samples],
@@ -107,6 +111,12 @@ def test_accept_takes_the_likeliest_candidate_where_that_is_known() -> None:
     # Of few wanted, the likeliest of both before the second likeliest of either.
     few, _ = accept(rows[:4], [-1.0, -2.0, -8.0, -9.0], n_wanted=2)
     assert few["text"].to_list() == [A, C]
+
+
+def test_accept_takes_found_texts_first_and_the_likeliest_of_the_decoded() -> None:
+    rows = [("r.a.0", 0, A, 0.9, 1.0), ("r.a.0", 1, B, 0.7, 1.0), ("r.a.1", 2, C, 0.6, 1.0)]
+    taken, _ = accept(rows, [-9.0, -2.0, None], found=[False, False, True], relevance=1.0)
+    assert taken.select("text", "origin").rows() == [(B, "decoded"), (C, "found")]
 
 
 def test_accept_gives_every_candidate_one_table_and_one_reason() -> None:

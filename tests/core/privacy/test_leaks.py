@@ -92,7 +92,13 @@ def test_audit_table_looks_at_every_passage_and_once_at_a_text_of_two_labels() -
             "document_id": ["one", "one", "two", "two"],
         }
     )
-    synthetic = pl.DataFrame({"text": [passages[1], "all of it new"], "label": ["a", "b"]})
+    synthetic = pl.DataFrame(
+        {
+            "text": [passages[1], passages[1], "all of it new"],
+            "label": ["a", "b", "b"],
+            "document_id": ["0", "0", "1"],
+        }
+    )
 
     def encode(texts: Sequence[str]) -> NDArray[np.float32]:
         return np.eye(8, dtype=np.float32)[: len(texts)]

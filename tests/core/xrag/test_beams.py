@@ -125,3 +125,12 @@ def test_beams_take_fewer_vectors_where_memory_runs_out(monkeypatch: pytest.Monk
         pytest.raises(MemoryError, match="left to decode one row"),
     ):
         likeliest(decoder, VECTORS, n=4)
+
+
+def test_beams_are_as_many_as_there_are_texts_or_refused() -> None:
+    # Two tokens, one of them the end: "", "a", "a a".
+    few = tiny_decoder(max_new_tokens=2, suppress_tokens=[PAD, XRAG, *OPEN[1:]])
+    found = likeliest(few, VECTORS[:2], n=3)
+    assert [sorted(texts) for texts in found] == [[[], [OPEN[0]], [OPEN[0]] * 2]] * 2
+    with pytest.raises(ValueError, match="4 texts a vector are wanted, the model can write 3: ask"):
+        few.likeliest(VECTORS[:2], n=4)
