@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from smotext_assets.graph.table_io import Table, candidates_of
 from smotext_core.schemas import SYNTHETIC_TEXTS
 from tests.assets.conftest import Home, copy_of, corpus_rows, failures
 from tests.fakes import fake_corpus
@@ -69,6 +70,19 @@ def test_found_texts_come_before_decoded_ones_and_pass_the_filters(told: Home) -
     assert candidates.height == 40 * candidates["sample_id"].n_unique()
     every = pl.concat([rows_of(told).select("sample_id"), refused.select("sample_id")]).height
     assert every == candidates.height + told.store.read("decoded_texts", at).height
+
+
+@pytest.mark.parametrize("older", ["decoded_texts", "found_texts"])
+def test_candidates_of_an_older_version_were_sampled(
+    told: Home, tmp_path: Path, older: str
+) -> None:
+    home, at = copy_of(told, tmp_path), {"label": "medicine", "run": "r1"}
+    tables = [Table(home.store, name) for name in ("decoded_texts", "found_texts")]
+    expected = candidates_of(*tables, **at)
+    home.store.write(older, home.store.read(older, at).drop("log_probability"), at)
+    found = candidates_of(*tables, **at)
+    assert found["log_probability"].null_count() == found.height
+    assert found.select(expected.columns).equals(expected)
 
 
 def test_found_rows_are_judged_alone_and_named_where_people_look(told: Home) -> None:
