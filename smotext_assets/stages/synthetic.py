@@ -70,7 +70,7 @@ class SyntheticTextsConfig(dg.Config):
         le=1,
         description="Among texts that pass, how much nearness to the vector counts beside "
         "unlikeness to the texts taken before; 1 takes the closest first. Of texts decoded at a "
-        "temperature of 0 the likeliest come first, whatever it is.",
+        "temperature of 0 the likeliest of each sample come before.",
     )
     min_words: int | None = Field(
         default=None,

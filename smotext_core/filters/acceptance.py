@@ -144,8 +144,8 @@ def accept(
 
     Candidates that pass every filter are taken in the order of `by_marginal_relevance`, found texts
     before decoded ones, each unless its sample has a text, a chosen text is near-equal to it or too
-    like it, or enough are chosen. Where the candidates have log-probabilities, the likeliest come
-    first in place of that order.
+    like it, or enough are chosen. Where the candidates have log-probabilities, the likeliest of
+    every sample come first, then the second likeliest, and so on.
 
     Args:
         candidates: DECODED_TEXTS, and `origin` and `found_id` of SYNTHETIC_TEXTS where some were
@@ -160,7 +160,8 @@ def accept(
             `min_label_confidence`, where it gives the label less than that.
         max_copied_words: a run of this many words shared with a real text refuses the candidate.
         relevance: how much nearness counts beside unlikeness to the texts taken before, in (0, 1];
-            1: closest first (round-trip cosine, then sample number, then candidate number).
+            1: closest first (round-trip cosine, then sample number, then candidate number), of
+            equally likely rank where likelihoods are known.
         max_rouge_l: a ROUGE-L of this or more with a chosen text refuses the candidate; None: none
             does. `diversity.Alike` has the rule.
         unlabelled: texts of which a decoded one may be no copy or near duplicate either, and whose
@@ -232,13 +233,13 @@ def accept(
     )
     passes = np.array([reason is None for reason in reasons], dtype=np.bool_)
     numbers = frame["number"].to_numpy().astype(np.int64)
-    likelihoods = frame["log_probability"].to_list()
+    samples, likelihoods = frame["sample_id"].to_list(), frame["log_probability"].to_list()
     ordered: list[int] = []
     for rows in (np.flatnonzero(passes & found), np.flatnonzero(passes & ~found)):
         order = by_marginal_relevance(
             cosines[rows], vectors[rows], numbers[rows], relevance=relevance
         )
-        ordered += likeliest_first(rows[order].tolist(), likelihoods)
+        ordered += likeliest_first(rows[order].tolist(), samples, likelihoods)
     frame = _choose(frame, ordered, n_wanted, near_duplicate, max_rouge_l)
     frame = frame.sort("sample_id", "candidate")
     return (

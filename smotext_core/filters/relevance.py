@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,11 +57,17 @@ def by_marginal_relevance(
     return taken + [int(row) for row in closest if row not in seen]
 
 
-def likeliest_first(rows: Sequence[int], log_probabilities: Sequence[float | None]) -> list[int]:
-    """`rows` by their log-probability, the likeliest first; in their order where one is not known.
+def likeliest_first(
+    rows: Sequence[int], samples: Sequence[str], log_probabilities: Sequence[float | None]
+) -> list[int]:
+    """`rows` in their order, but the likeliest of every sample before the second likeliest of any.
 
-    What makes a sentence that holds: beside it neither nearness nor unlikeness counts.
+    As they are where a log-probability is not known; the others are by row.
     """
     if any(log_probabilities[row] is None for row in rows):
         return list(rows)
-    return sorted(rows, key=lambda row: -(log_probabilities[row] or 0.0))
+    turn, n_before = dict[int, int](), Counter[str]()
+    for row in sorted(rows, key=lambda row: -(log_probabilities[row] or 0.0)):
+        turn[row] = n_before[samples[row]]
+        n_before[samples[row]] += 1
+    return sorted(rows, key=turn.__getitem__)

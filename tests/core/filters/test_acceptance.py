@@ -108,10 +108,9 @@ def test_accept_takes_the_likeliest_candidate_where_that_is_known() -> None:
         "duplicate of a synthetic text",
         "too short",
     ]
-    few, _ = accept(rows[:4], [-1.0, -2.0, -8.0, -9.0], n_wanted=1)
-    assert few["text"].to_list() == [A]
-    few, _ = accept(rows[:4], [-3.0, -4.0, -2.0, -9.0], n_wanted=1)
-    assert few["text"].to_list() == [C]
+    # Of few wanted, the likeliest of both before the second likeliest of either.
+    few, _ = accept(rows[:4], [-1.0, -2.0, -8.0, -9.0], n_wanted=2)
+    assert few["text"].to_list() == [A, C]
 
 
 def test_accept_takes_found_texts_first_and_the_likeliest_of_the_decoded() -> None:
