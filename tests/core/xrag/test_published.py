@@ -146,7 +146,7 @@ def test_embedder_reads_sentencepiece(encoder: Path, tmp_path: Path) -> None:
 def test_prompt_holds_the_projected_vector(generator: Generator) -> None:
     decoder, vectors = generator.decoder, generator.encode(TEXTS)
     with torch.inference_mode():
-        prompt = decoder._prompt(torch.from_numpy(vectors), [decoder.prompt_ids] * 4)
+        prompt = decoder._prompt(vectors, [decoder.prompt_ids] * 4)
         expected = decoder.projector(torch.from_numpy(vectors))[:, 0]
         place = decoder.prompt_ids.index(32001)
         assert torch.equal(prompt[:, place], expected)
@@ -176,7 +176,7 @@ def test_sample_equals_plain_generate(generator: Generator, lm: Path) -> None:
     decoder, vectors = generator.decoder, generator.encode(TEXTS)[:3]
     prompts = [prompt_ids(template, lm, xrag_token_id=32001) for template in PARAPHRASE_PROMPTS]
     with torch.inference_mode():
-        inputs = decoder._prompt(torch.from_numpy(vectors), prompts)
+        inputs = decoder._prompt(vectors, prompts)
         width = inputs.shape[1]
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
         tokens = decoder.lm.generate(
@@ -300,8 +300,7 @@ def test_bfloat16_on_a_gpu_is_near_float64(folder: Path) -> None:
     logits = []
     for decoder in (exact.decoder, near.decoder):
         with torch.inference_mode():
-            vectors = torch.from_numpy(expected).to(decoder.device)
-            prompt = decoder._prompt(vectors, [decoder.prompt_ids] * 4)
+            prompt = decoder._prompt(expected, [decoder.prompt_ids] * 4)
             last = decoder.lm(inputs_embeds=prompt).logits[:, -1]
             logits.append(last.double().cpu().flatten())
     assert torch.corrcoef(torch.stack(logits))[0, 1] > 0.99

@@ -150,7 +150,7 @@ def test_decode_candidates_are_sorted_with_true_cosines(generator: Generator) ->
     assert found.cosines.shape == (5, 6)
     assert found.embeddings.shape == (5, 6, 384)
     assert found.cosines.dtype == found.embeddings.dtype == np.float32
-    for vector, texts, cosines, embeddings in zip(vectors, *found, strict=True):
+    for vector, texts, cosines, embeddings in zip(vectors, *found[:3], strict=True):
         assert len(set(texts)) > 3
         assert cosines.tolist() == sorted(cosines, reverse=True)
         again = generator.encode(texts)
