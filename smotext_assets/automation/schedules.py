@@ -145,8 +145,8 @@ def _busy(instance: dg.DagsterInstance, warehouse: Path) -> str | None:
 def unfinished_runs(instance: dg.DagsterInstance, warehouse: Path) -> list[str]:
     """Ids of the runs that are making assets of this graph, or are going to."""
     fail_dead_runs(instance, warehouse)
-    ours = {dg.AssetKey(name) for name in (*INGESTION, *_BETWEEN, *BY_LABEL_AND_RUN, *BY_RUN)}
-    ours.add(dg.AssetKey("exported_dataset"))
+    names = (*INGESTION, *_BETWEEN, *BY_LABEL_AND_RUN, *BY_RUN, "exported_dataset")
+    ours = {dg.AssetKey(name) for name in names}
     return [
         run.run_id
         for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))

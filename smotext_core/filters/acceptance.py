@@ -68,7 +68,8 @@ MIN_WORDS, SHORTEST = 5, 0.1
 
 def least_words(texts: Sequence[str]) -> int:
     """The words a text of a label needs at least: 5, or as few as a tenth of its `texts` have."""
-    return min(MIN_WORDS, int(np.quantile([len(words(text)) for text in texts], SHORTEST)))
+    lengths = [len(words(text)) for text in texts] or [MIN_WORDS]
+    return min(MIN_WORDS, int(np.quantile(lengths, SHORTEST)))
 
 
 def degenerate(texts: Sequence[str], *, min_words: int = MIN_WORDS) -> list[str | None]:

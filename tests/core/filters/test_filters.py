@@ -37,6 +37,7 @@ def test_degenerate_names_the_first_reason(text: str, reason: str | None) -> Non
 def test_least_words_are_five_or_what_a_tenth_of_the_texts_have() -> None:
     long, short = "one two three four five six", "card lost"
     assert filters.least_words([long] * 10) == 5
+    assert filters.least_words([]) == 5
     assert filters.least_words([*[long] * 19, short]) == 5
     assert filters.least_words([*[long] * 8, short, short]) == 2
 
