@@ -33,6 +33,8 @@ def audit_rows(
         synthetic=made["embedding"].to_numpy(),
         train=train["embedding"].to_numpy(),
         holdout=holdout["embedding"].to_numpy(),
+        train_documents=train["document_id"].to_list(),
+        holdout_documents=holdout["document_id"].to_list(),
         vectors=mixed,
         canaries=planted["text"].to_list(),
         seed=0,

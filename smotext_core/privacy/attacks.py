@@ -8,7 +8,7 @@ and Mirrors" (ICLR 2026) reconstructs real points from interpolated ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,19 @@ import polars as pl
 
 from smotext_core.neighbors import nearest_records
 from smotext_core.privacy.canaries import canary_share
+from smotext_core.privacy.copies import copied_run_share, identical_share
 from smotext_core.privacy.membership import (
     CHANCE,
     Mask,
     attack,
     auc,
+    auc_interval,
     by_chance,
     counts,
     dcr,
     dcr_train_share,
-    equal_sizes,
-    membership_inference,
+    document_codes,
+    equal_numbers,
     nndr,
     ratio,
     tpr_at_1_fpr,
@@ -34,7 +36,6 @@ from smotext_core.privacy.membership import (
 from smotext_core.privacy.reconstruction import ALIKE, EXACT, candidates, reconstructed
 from smotext_core.privacy.replay import Names, replayed_identifiers
 from smotext_core.schemas import PRIVACY_AUDIT, conform
-from smotext_core.texts import copied_words, words
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -54,28 +55,9 @@ MEASURES = {
     "replayed_names": "synthetic texts with a name that stands in training texts alone",
 }
 
-MIN_HOLDOUT = 20  # rows; below it chance alone moves every comparison too far to judge by
-MIN_COPIED_WORDS = 9  # the same run length at which the filters refuse a text
-_NEIGHBOURS = 32  # a random half of these holds two or more, but for about 1 in 10^8
-
-
-def identical_share(synthetic_texts: Sequence[str], real_texts: Sequence[str]) -> float:
-    """Share of synthetic texts whose words (lower-cased, without punctuation) are a real text's."""
-    _require_rows(synthetic_texts=synthetic_texts)
-    real = {tuple(words(text)) for text in real_texts}
-    return sum(tuple(words(text)) in real for text in synthetic_texts) / len(synthetic_texts)
-
-
-def copied_run_share(
-    synthetic_texts: Sequence[str],
-    real_texts: Sequence[str],
-    *,
-    min_copied_words: int = MIN_COPIED_WORDS,
-) -> tuple[float, int]:
-    """Share of texts with a run of `min_copied_words` words or more of a real text; longest run."""
-    _require_rows(synthetic_texts=synthetic_texts)
-    copied = copied_words(synthetic_texts, real_texts)
-    return float((copied >= min_copied_words).mean()), int(copied.max())
+MIN_HOLDOUT = 20  # documents; below it chance alone moves every comparison too far to judge by
+_NEIGHBOURS = 32  # a random half of as many documents holds two or more, but for 1 in 10^8
+_MOST_NEIGHBOURS = 256  # of documents with many passages more are looked at, but for memory
 
 
 def audit(
@@ -88,9 +70,10 @@ def audit(
     synthetic: npt.ArrayLike,
     train: npt.ArrayLike,
     holdout: npt.ArrayLike,
+    train_documents: Sequence[str] | None = None,
+    holdout_documents: Sequence[str] | None = None,
     vectors: npt.ArrayLike | None = None,
     canaries: Sequence[str] = (),
-    known: Container[str] = frozenset(),
     seed: int,
 ) -> pl.DataFrame:
     """One row per measure of a run (or of one of its labels): PRIVACY_AUDIT.
@@ -112,23 +95,23 @@ def audit(
     | replayed_identifiers | of holdout alone | > 0 | addresses and long numbers point at people |
     | replayed_names | of holdout alone | > threshold | chance, as above |
 
-    Chance is measured: the names "train" and "holdout" are shuffled over the same rows. With more
-    rows it grows narrow, so a large run is held to more than a small one.
+    Chance is measured: the names "train" and "holdout" are shuffled over the same documents. With
+    more of them it grows narrow, so a large run is held to more than a small one.
 
-    `passed` is null where nothing was judged: with a holdout (or train) of fewer than 20 rows what
-    is judged by chance has a value but no threshold, and under 2 rows distances and membership have
-    no value either. Null is not a pass.
+    `passed` is null where nothing was judged: with a holdout (or train) of fewer than 20 documents
+    what is judged by chance has a value but no threshold, and under 2 documents distances and
+    membership have no value either. Null is not a pass.
     Nor does a pass say that the rows are safe to publish (see the module's docstring).
 
     `low` and `high` hold the 95 % bootstrap interval of membership_auc, null elsewhere.
 
     Args:
+        train_documents, holdout_documents: the document of each text; None: every text is one.
         vectors: interpolated vectors of the run, (m, d), for ReconSMOTE; without them no value.
         canaries: planted texts among the train texts.
-        known: lower-case words that are no names.
 
     Raises:
-        ValueError: no synthetic row, or texts and vectors differ in number.
+        ValueError: no synthetic row, or texts, vectors and documents differ in number.
     """
     sides = {"synthetic": (synthetic_texts, synthetic), "train": (train_texts, train)}
     sides["holdout"] = (holdout_texts, holdout)
@@ -138,8 +121,12 @@ def audit(
                 f"{name} must hold one vector a text; got {len(texts)} texts and "
                 f"{len(np.asarray(side))} vectors"
             )
-    _require_rows(synthetic_texts=synthetic_texts)
-    seen, unseen = len(train_texts), len(holdout_texts)
+    if not len(synthetic_texts):
+        raise ValueError("an audit needs a synthetic text or more, got none: nothing is measured")
+    documents = _documents("train", train_documents, len(train_texts))
+    others = _documents("holdout", holdout_documents, len(holdout_texts))
+    seen, unseen = (int(side.max(initial=-1)) + 1 for side in (documents, others))
+    both = np.concatenate([documents, seen + others])
     rows = [
         _row(
             "identical_share",
@@ -159,12 +146,14 @@ def audit(
         measures = ("dcr_train_share", "nndr_ratio", "membership_auc", "membership_tpr_at_1_fpr")
         rows += [_row(measure, None, None, threshold=None) for measure in measures]
     else:
-        rows += _distance_rows(synthetic, train, holdout, seed=seed, judged=judged)
-        rows += _membership_rows(synthetic, train, holdout, seed=seed, judged=judged)
+        rows += _distance_rows(
+            synthetic, train, holdout, documents, others, seed=seed, judged=judged
+        )
+        rows += _membership_rows(synthetic, train, holdout, both, seed=seed, judged=judged)
     rows += [
-        _reconstruction_row("vectors", vectors, train, holdout, cosine=EXACT, seed=seed),
+        _reconstruction_row("vectors", vectors, train, holdout, both, cosine=EXACT, seed=seed),
         _reconstruction_row(
-            "texts", synthetic, train, holdout, cosine=ALIKE, seed=seed, judged=judged
+            "texts", synthetic, train, holdout, both, cosine=ALIKE, seed=seed, judged=judged
         ),
         _row(
             "canary_share",
@@ -178,9 +167,7 @@ def audit(
             replayed_identifiers(synthetic_texts, holdout_texts, train_texts) if unseen else None,
             threshold=0.0,
         ),
-        _names_row(
-            synthetic_texts, train_texts, holdout_texts, known=known, seed=seed, judged=judged
-        ),
+        _names_row(synthetic_texts, train_texts, holdout_texts, both, seed=seed, judged=judged),
     ]
     wanted = [name for name in PRIVACY_AUDIT if name not in ("run", "label")]
     frame = pl.DataFrame(rows, schema={name: PRIVACY_AUDIT[name] for name in wanted})
@@ -188,6 +175,16 @@ def audit(
         frame.with_columns(pl.lit(run).alias("run"), pl.lit(label, dtype=pl.String).alias("label")),
         PRIVACY_AUDIT,
     )
+
+
+def _documents(side: str, documents: Sequence[str] | None, n_texts: int) -> Ints:
+    if documents is None:
+        return np.arange(n_texts)
+    if len(documents) != n_texts:
+        raise ValueError(
+            f"{side} must name one document a text; got {n_texts} texts and {len(documents)}"
+        )
+    return document_codes(documents)
 
 
 def _row(
@@ -218,6 +215,7 @@ def _reconstruction_row(
     points: npt.ArrayLike | None,
     train: npt.ArrayLike,
     holdout: npt.ArrayLike,
+    documents: Ints,
     *,
     cosine: float,
     seed: int,
@@ -235,7 +233,7 @@ def _reconstruction_row(
         measure,
         float(hit[member].mean()),
         float(hit[~member].mean()) if n_holdout else None,
-        threshold=by_chance(lambda chosen: float(hit[chosen].mean()), member, seed)
+        threshold=by_chance(lambda chosen: float(hit[chosen].mean()), member, documents, seed)
         if judged
         else None,
     )
@@ -245,18 +243,18 @@ def _names_row(
     synthetic_texts: Sequence[str],
     train_texts: Sequence[str],
     holdout_texts: Sequence[str],
+    documents: Ints,
     *,
-    known: Container[str],
     seed: int,
     judged: bool,
 ) -> Row:
-    found = Names(synthetic_texts, [*train_texts, *holdout_texts], known)
+    found = Names(synthetic_texts, [*train_texts, *holdout_texts])
     member = np.arange(len(train_texts) + len(holdout_texts)) < len(train_texts)
     return _row(
         "replayed_names",
         found.replayed(member),
         found.replayed(~member) if len(holdout_texts) else None,
-        threshold=by_chance(found.replayed, member, seed) if judged else None,
+        threshold=by_chance(found.replayed, member, documents, seed) if judged else None,
     )
 
 
@@ -264,22 +262,31 @@ def _distance_rows(
     synthetic: npt.ArrayLike,
     train: npt.ArrayLike,
     holdout: npt.ArrayLike,
+    train_documents: Ints,
+    holdout_documents: Ints,
     *,
     seed: int,
     judged: bool,
 ) -> list[Row]:
-    members, others = equal_sizes(train, holdout, seed)
-    share = dcr_train_share(*dcr(synthetic, members, others, seed=seed))
+    kept, kept_others = equal_numbers(train_documents, holdout_documents, seed)
+    members, others = np.asarray(train)[kept], np.asarray(holdout)[kept_others]
+    share = dcr_train_share(*dcr(synthetic, members, others))
     to_train = float(np.median(nndr(synthetic, members)))
     to_holdout = float(np.median(nndr(synthetic, others)))
     most_share = least_ratio = None
     if judged:
         pool = np.concatenate([members, others])
-        distances, found = nearest_records(synthetic, pool, k=min(_NEIGHBOURS, len(pool)))
+        documents = np.concatenate(
+            [train_documents[kept], len(train_documents) + holdout_documents[kept_others]]
+        )
+        k = min(_NEIGHBOURS * int(np.bincount(documents).max()), _MOST_NEIGHBOURS, len(pool))
+        distances, found = nearest_records(synthetic, pool, k=k)
 
         def median_ratio(is_train: Mask) -> float:
             inside = is_train[found]
             enough = inside.sum(axis=1) >= 2
+            if not enough.any():
+                return 1.0
             inside, near = inside[enough], distances[enough]
             every = np.arange(len(inside))
             first = inside.argmax(axis=1)
@@ -289,8 +296,8 @@ def _distance_rows(
 
         member = np.arange(len(pool)) < len(members)
         closest = found[:, 0]  # a row is closer to train where its closest record is of train
-        most_share = by_chance(lambda names: float(names[closest].mean()), member, seed)
-        least_ratio = by_chance(median_ratio, member, seed, quantile=CHANCE)
+        most_share = by_chance(lambda names: float(names[closest].mean()), member, documents, seed)
+        least_ratio = by_chance(median_ratio, member, documents, seed, quantile=CHANCE)
     return [
         _row("dcr_train_share", share, 0.5, threshold=most_share),
         _row("nndr_ratio", to_train, to_holdout, threshold=least_ratio, low_is_bad=True),
@@ -301,12 +308,12 @@ def _membership_rows(
     synthetic: npt.ArrayLike,
     train: npt.ArrayLike,
     holdout: npt.ArrayLike,
+    documents: Ints,
     *,
     seed: int,
     judged: bool,
 ) -> list[Row]:
     score, member = attack(synthetic, train, holdout)
-    guess = membership_inference(synthetic, train, holdout, seed=seed)
     rows = []
     for measure, reference, statistic in (
         ("membership_auc", 0.5, auc),
@@ -316,13 +323,9 @@ def _membership_rows(
         def value(names: Mask, statistic: Callable[[Ints, Ints], float] = statistic) -> float:
             return statistic(*counts(score, names))
 
-        threshold = by_chance(value, member, seed) if judged else None
-        interval = (guess.low, guess.high) if measure == "membership_auc" else None
+        threshold = by_chance(value, member, documents, seed) if judged else None
+        interval = None
+        if measure == "membership_auc":
+            interval = auc_interval(score, member, documents, seed=seed)
         rows.append(_row(measure, value(member), reference, threshold=threshold, interval=interval))
     return rows
-
-
-def _require_rows(**sides: Sequence[str] | Floats) -> None:
-    for name, rows in sides.items():
-        if not len(rows):
-            raise ValueError(f"{name} must hold a row or more; got none: nothing can be measured")

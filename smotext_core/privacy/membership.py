@@ -1,14 +1,18 @@
-"""Distances to real records and membership inference, with what chance alone gives for them."""
+"""Distances to real records and membership inference, with what chance alone gives for them.
+
+Passages of one document are alike, so documents are what is drawn, shuffled and counted: by
+passages, chance would look narrower than it is. `documents` are always codes (n,) of n rows; rows
+without a document are one each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from smotext_core.neighbors import closest_cosine, nearest_records, unit
+from smotext_core.neighbors import closest_cosine, nearest_records
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -17,27 +21,25 @@ Mask = npt.NDArray[np.bool_]
 
 SHUFFLES = 999  # of the names "train" and "holdout", for what chance alone gives
 CHANCE = 0.01  # one-sided: an honest run fails a measure once in a hundred audits
+DRAWS = 1000  # of documents, for the interval of the AUC
 
 
-class Membership(NamedTuple):
-    """Success of an attack that guesses which rows the generator was trained on."""
-
-    auc: float  # 0.5 = guessing
-    low: float  # 95 % bootstrap interval of the AUC
-    high: float
-    tpr_at_1_fpr: float  # members found while at most 1 % of the holdout is accused
+def document_codes(documents: Sequence[str]) -> Ints:
+    """A number a document, from 0, in the order of their first rows."""
+    first: dict[str, int] = {}
+    codes = [first.setdefault(document, len(first)) for document in documents]
+    return np.array(codes, dtype=np.int64)
 
 
 def dcr(
-    synthetic: npt.ArrayLike, train: npt.ArrayLike, holdout: npt.ArrayLike, *, seed: int
+    synthetic: npt.ArrayLike, train: npt.ArrayLike, holdout: npt.ArrayLike
 ) -> tuple[Doubles, Doubles]:
     """Distance to closest record: of each synthetic row to train and to holdout, (n,) each.
 
-    The larger of the two is sampled down to the size of the smaller: more records are nearer.
+    More records are nearer, so the two are to be of one size: `equal_numbers` draws them.
     """
-    members, others = equal_sizes(train, holdout, seed)
-    to_train, _ = nearest_records(synthetic, members, k=1)
-    to_holdout, _ = nearest_records(synthetic, others, k=1)
+    to_train, _ = nearest_records(synthetic, train, k=1)
+    to_holdout, _ = nearest_records(synthetic, holdout, k=1)
     return to_train[:, 0], to_holdout[:, 0]
 
 
@@ -54,40 +56,34 @@ def nndr(queries: npt.ArrayLike, records: npt.ArrayLike) -> Doubles:
     return ratio(nearest_records(queries, records, k=2)[0])
 
 
-def membership_inference(
-    synthetic: npt.ArrayLike,
-    train: npt.ArrayLike,
-    holdout: npt.ArrayLike,
-    *,
-    seed: int,
-    n_bootstrap: int = 1000,
-) -> Membership:
-    """Guess the members: rows with a synthetic row close by (highest cosine) were trained on.
-
-    Raises:
-        ValueError: no rows in one of the three.
-    """
-    for name, rows in {"synthetic": synthetic, "train": train, "holdout": holdout}.items():
-        if not len(unit(rows)):
-            raise ValueError(f"{name} must hold a row or more; got none: nothing can be measured")
-    score, member = attack(synthetic, train, holdout)
-    inside, outside = score[member], score[~member]
+def auc_interval(
+    score: Ints, member: Mask, documents: Ints, *, seed: int, n_draws: int = DRAWS
+) -> tuple[float, float]:
+    """95 % bootstrap interval of the AUC: members and others are drawn again, each by document."""
     rng = np.random.default_rng(seed)
+    _, first, of = np.unique(documents, return_index=True, return_inverse=True)
+    sides = [np.flatnonzero(member[first]), np.flatnonzero(~member[first])]
     draws = []
-    for _ in range(n_bootstrap):  # members and others are drawn again, each with replacement
-        drawn = np.concatenate([rng.choice(inside, len(inside)), rng.choice(outside, len(outside))])
-        draws.append(auc(*counts(drawn, member)))
+    for _ in range(n_draws):
+        drawn = [rng.choice(side, len(side)) for side in sides]
+        times = np.bincount(np.concatenate(drawn), minlength=len(first))
+        draws.append(auc(*counts(score, member, times[of])))
     low, high = np.quantile(draws, [0.025, 0.975])
-    at = counts(score, member)
-    return Membership(auc(*at), float(low), float(high), tpr_at_1_fpr(*at))
+    return float(low), float(high)
 
 
 def by_chance(
-    statistic: Callable[[Mask], float], member: Mask, seed: int, *, quantile: float = 1 - CHANCE
+    statistic: Callable[[Mask], float],
+    member: Mask,
+    documents: Ints,
+    seed: int,
+    *,
+    quantile: float = 1 - CHANCE,
 ) -> float:
-    """Quantile of the statistic over shuffles of which rows are called train."""
+    """Quantile of the statistic over shuffles of which documents are called train."""
     rng = np.random.default_rng(seed)
-    shuffled = [statistic(rng.permutation(member)) for _ in range(SHUFFLES)]
+    _, first, of = np.unique(documents, return_index=True, return_inverse=True)
+    shuffled = [statistic(rng.permutation(member[first])[of]) for _ in range(SHUFFLES)]
     return float(np.quantile(shuffled, quantile))
 
 
@@ -100,15 +96,16 @@ def attack(
     return score, np.arange(len(score)) < len(cosines[0])
 
 
-def counts(score: Ints, member: Mask) -> tuple[Ints, Ints]:
-    """Members and others at each score, the lowest score first."""
-    n_scores = int(score.max()) + 1
-    inside = np.bincount(score[member], minlength=n_scores)
-    return inside, np.bincount(score[~member], minlength=n_scores)
+def counts(score: Ints, member: Mask, times: Ints | None = None) -> tuple[Ints, Ints]:
+    """Members and others at each score, the lowest score first; each counts `times` times."""
+    times = np.ones(len(score), dtype=np.int64) if times is None else times
+    sides = (np.bincount(score[of], times[of], int(score.max()) + 1) for of in (member, ~member))
+    inside, outside = (side.astype(np.int64) for side in sides)
+    return inside, outside
 
 
 def auc(inside: Ints, outside: Ints) -> float:
-    """Chance that a member scores above another row, ties half."""
+    """Chance that a member scores above another row, ties half; 0.5 is guessing."""
     below = np.cumsum(outside) - 0.5 * outside
     return float(inside @ below / (inside.sum() * outside.sum()))
 
@@ -125,12 +122,18 @@ def ratio(distances: Doubles) -> Doubles:
     return np.divide(nearest, second, out=np.zeros_like(nearest), where=second > 0)
 
 
-def equal_sizes(train: npt.ArrayLike, holdout: npt.ArrayLike, seed: int) -> tuple[Floats, Floats]:
-    members, others = unit(train), unit(holdout)
-    size = min(len(members), len(others))
+def equal_numbers(documents: Ints, others: Ints, seed: int) -> tuple[Mask, Mask]:
+    """Which rows of two sides to keep, (n,) and (m,), for as many documents on both.
+
+    Of the side that has more, documents are drawn at random.
+    """
     rng = np.random.default_rng(seed)
-    if len(members) > size:
-        members = members[np.sort(rng.choice(len(members), size, replace=False))]
-    if len(others) > size:
-        others = others[np.sort(rng.choice(len(others), size, replace=False))]
-    return members, others
+    n_documents = min(int(side.max(initial=-1)) + 1 for side in (documents, others))
+
+    def kept(side: Ints) -> Mask:
+        n = int(side.max(initial=-1)) + 1
+        if n == n_documents:
+            return np.ones(len(side), dtype=np.bool_)
+        return np.isin(side, rng.choice(n, n_documents, replace=False))
+
+    return kept(documents), kept(others)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -47,15 +47,13 @@ def replayed_identifiers(
 class Names:
     """Names of the real texts that stand in the synthetic texts, by the texts that hold them."""
 
-    def __init__(
-        self, synthetic_texts: Sequence[str], real_texts: Sequence[str], known: Container[str]
-    ) -> None:
-        """A word in `known`, or in lower case in a real text, is none."""
+    def __init__(self, synthetic_texts: Sequence[str], real_texts: Sequence[str]) -> None:
+        """A word that stands in lower case in a real text is none."""
         made = [set(words(text)) for text in synthetic_texts]
         called = [names(text) for text in real_texts]
         plain = {w for text in real_texts for w in re.findall(r"[^\W\d_]+", text) if w.islower()}
         held = set().union(*made) & set().union(*called)
-        listed = sorted(name for name in held if name not in plain and name not in known)
+        listed = sorted(name for name in held if name not in plain)
         bags = [set(words(text)) for text in real_texts]
         self.in_synthetic = _incidence(made, listed)
         self.in_real = _incidence(bags, listed)

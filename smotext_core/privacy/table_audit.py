@@ -29,8 +29,9 @@ def audit_table(
     encoder reads the beginning of a long one.
 
     Args:
-        synthetic, train, holdout: columns text and label, and document_id where texts of several
-            labels are a row for each: the measures of the whole table take such a text once.
+        synthetic, train, holdout: columns text and label, and document_id where texts are passages
+            of documents, or a row for each of several labels: the measures of the whole table take
+            such a text once.
             `holdout` are texts of the same kind as `train` that nothing was made from; without
             rows only copies are judged.
         encode: texts to vectors (n, d).
@@ -52,16 +53,19 @@ def audit_table(
         own = frame.filter(pl.col("label").is_in(labels))
         texts = own["text"].to_list()
         once = np.ones(own.height, dtype=bool)
+        documents = np.arange(own.height)
         if "document_id" in own.columns:
+            documents = own["document_id"].to_numpy()
             # a text of several labels has a row of each; its document may have other passages
             seen = pl.struct("document_id", "text").is_first_distinct()
             once = own.select(seen).to_series().to_numpy()
-        sides.append((own["label"].to_numpy(), once, texts, encode(texts)))
+        sides.append((own["label"].to_numpy(), once, texts, encode(texts), documents))
 
     def measured(label: str | None) -> pl.DataFrame:
-        rows = [np.flatnonzero(once if label is None else of == label) for of, once, _, _ in sides]
+        rows = [np.flatnonzero(once if label is None else of == label) for of, once, *_ in sides]
         texts = [[side[2][row] for row in at] for side, at in zip(sides, rows, strict=True)]
         vectors = [side[3][at] for side, at in zip(sides, rows, strict=True)]
+        documents = [side[4][at].tolist() for side, at in zip(sides, rows, strict=True)]
         return audit(
             run=name,
             label=label,
@@ -71,6 +75,8 @@ def audit_table(
             synthetic=vectors[0],
             train=vectors[1],
             holdout=vectors[2],
+            train_documents=documents[1],
+            holdout_documents=documents[2],
             seed=seed,
         )
 

@@ -76,9 +76,9 @@ def test_replayed_identifiers_leaves_out_what_others_hold() -> None:
     assert replayed_identifiers(["in 1998", "no 77123"], ["1998 77123"], ["by 1998"]) == 0.5
 
 
-def test_names_leaves_out_known_and_plain_words() -> None:
-    real = ["we saw Ruth in Paris with Hope", "there was hope", "they saw Ivo"]
-    found = Names(["Ruth, Paris and Hope", "nobody"], real, {"paris"})
+def test_names_leaves_out_plain_words() -> None:
+    real = ["we saw Ruth with Hope", "there was hope", "they saw Ivo"]
+    found = Names(["Ruth and Hope", "nobody"], real)
     assert found.replayed(np.array([True, True, False])) == 0.5
     assert found.replayed(np.array([False, True, True])) == 0
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pytest
 
@@ -69,9 +70,9 @@ def test_copied_run_share_gives_share_and_longest() -> None:
     assert privacy.copied_run_share(texts, real, min_copied_words=8) == (2 / 3, 10)
 
 
-def test_identical_share_refuses_no_rows() -> None:
-    with pytest.raises(ValueError, match="synthetic_texts must hold a row or more"):
-        privacy.identical_share([], ["a"])
+def test_audit_refuses_no_rows() -> None:
+    with pytest.raises(ValueError, match="an audit needs a synthetic text or more, got none"):
+        leak(synthetic_texts=[], synthetic=np.zeros((0, 16)))
 
 
 # -- distances
@@ -100,19 +101,20 @@ def test_nearest_records_refuses_too_few_records() -> None:
 
 
 def test_dcr_golden_distances() -> None:
-    to_train, to_holdout = membership.dcr([[1.0, 0.0]], [[1.0, 1.0]], [[0.0, 1.0]], seed=0)
+    to_train, to_holdout = membership.dcr([[1.0, 0.0]], [[1.0, 1.0]], [[0.0, 1.0]])
     np.testing.assert_allclose(to_train, [1 - 2**-0.5], rtol=1e-5)
     np.testing.assert_allclose(to_holdout, [1.0], rtol=1e-5)
 
 
-def test_dcr_equalises_sizes() -> None:
+def test_equal_numbers_of_documents_are_compared() -> None:
     # Ten times the records are nearer on average; equal numbers are not.
     many, few = draw(1500, 6), draw(150, 7)
-    share = membership.dcr_train_share(*membership.dcr(HONEST, many, few, seed=0))
-    unequal = membership.dcr_train_share(
-        neighbors.nearest_records(HONEST, many, k=1)[0][:, 0],
-        neighbors.nearest_records(HONEST, few, k=1)[0][:, 0],
-    )
+    kept, kept_few = membership.equal_numbers(np.arange(1500) // 2, np.arange(150) // 2, seed=0)
+    share = membership.dcr_train_share(*membership.dcr(HONEST, many[kept], few[kept_few]))
+    unequal = membership.dcr_train_share(*membership.dcr(HONEST, many, few))
+    assert kept_few.all()
+    assert kept.sum() == 150
+    assert (kept[0::2] == kept[1::2]).all()  # whole documents
     assert 0.4 < share < 0.6
     assert unequal > 0.8
 
@@ -131,30 +133,43 @@ def test_nndr_golden_and_doubled_record() -> None:
 # -- membership
 
 
+def attacked(
+    synthetic: npt.ArrayLike, train: npt.ArrayLike, holdout: npt.ArrayLike
+) -> tuple[float, float, float, float]:
+    """AUC, its interval and the share of members found, every row a document."""
+    score, member = membership.attack(synthetic, train, holdout)
+    found = membership.counts(score, member)
+    low, high = membership.auc_interval(score, member, np.arange(len(score)), seed=0, n_draws=200)
+    return membership.auc(*found), low, high, membership.tpr_at_1_fpr(*found)
+
+
 def test_membership_inference_finds_copied_rows() -> None:
-    attack = membership.membership_inference(TRAIN, TRAIN, HOLDOUT, seed=0, n_bootstrap=50)
-    assert attack == (1.0, 1.0, 1.0, 1.0)
+    assert attacked(TRAIN, TRAIN, HOLDOUT) == (1.0, 1.0, 1.0, 1.0)
 
 
 def test_membership_inference_guesses_on_an_honest_sample() -> None:
-    attack = membership.membership_inference(HONEST, TRAIN, HOLDOUT, seed=0, n_bootstrap=200)
-    assert attack.low < 0.5 < attack.high
-    assert attack.low < attack.auc < attack.high
-    assert attack.tpr_at_1_fpr < 0.06
+    auc, low, high, found = attacked(HONEST, TRAIN, HOLDOUT)
+    assert low < 0.5 < high
+    assert low < auc < high
+    assert found < 0.06
 
 
 def test_membership_inference_golden_auc() -> None:
     # Cosines to (1, 0): train .8 and 0, holdout .6 and -1: 3 of 4 pairs are in order.
-    attack = membership.membership_inference(
-        [[1.0, 0.0]], [[0.8, 0.6], [0.0, 1.0]], [[0.6, 0.8], [-1.0, 0.0]], seed=0, n_bootstrap=10
-    )
-    assert attack.auc == 0.75
-    assert attack.tpr_at_1_fpr == 0.5  # .8 is above every holdout row
+    auc, _, _, found = attacked([[1.0, 0.0]], [[0.8, 0.6], [0.0, 1.0]], [[0.6, 0.8], [-1.0, 0.0]])
+    assert auc == 0.75
+    assert found == 0.5  # .8 is above every holdout row
 
 
-def test_membership_inference_refuses_an_empty_side() -> None:
-    with pytest.raises(ValueError, match="holdout must hold a row or more"):
-        membership.membership_inference(HONEST, TRAIN, np.zeros((0, 16)), seed=0)
+def test_an_interval_of_documents_is_wider_than_one_of_their_passages() -> None:
+    # Ten passages of a document with one score tell no more than one of them.
+    score = np.repeat(np.random.default_rng(0).permutation(60), 10)
+    member = np.arange(600) < 300
+    low, high = membership.auc_interval(score, member, np.arange(600) // 10, seed=0)
+    narrow_low, narrow_high = membership.auc_interval(score, member, np.arange(600), seed=0)
+    assert high - low > 2 * (narrow_high - narrow_low)
+    alone = membership.auc_interval(score[::10], member[::10], np.arange(60), seed=0)
+    assert (low, high) == alone
 
 
 # -- audit: each measure turns red on a planted leak and stays green on an honest sample
@@ -207,6 +222,35 @@ def test_audit_false_alarms_are_rare() -> None:
     assert alarms <= 3  # 48 statistical verdicts at 1 in 100
 
 
+def test_passages_of_one_document_do_not_raise_false_alarms() -> None:
+    # Documents of eight near passages each: what chance gives is a matter of the documents.
+    n_documents, alarms = {"train": 60, "holdout": 25, "made": 25}, {"documents": 0, "rows": 0}
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        sides = {}
+        for side, n in n_documents.items():
+            middle = np.repeat(rng.normal(size=(n, 16)), 8, axis=0)
+            sides[side] = (middle + 0.3 * rng.normal(size=middle.shape)).astype(np.float32)
+        for by, size in (("documents", 8), ("rows", 1)):
+            frame = privacy.audit(
+                run="r",
+                synthetic_texts=sentences(200, 3),
+                train_texts=sentences(480, 1),
+                holdout_texts=sentences(200, 2),
+                synthetic=sides["made"],
+                train=sides["train"],
+                holdout=sides["holdout"],
+                train_documents=[str(row // size) for row in range(480)],
+                holdout_documents=[str(row // size) for row in range(200)],
+                seed=0,
+            )
+            judged = frame.filter(pl.col("measure").is_in(STATISTICAL))["passed"]
+            assert judged.null_count() == 0
+            alarms[by] += int((~judged).sum())
+    assert alarms["documents"] <= 1  # 32 verdicts at 1 in 100
+    assert alarms["rows"] >= 4
+
+
 @pytest.mark.parametrize("rows", [{"holdout_rows": 19}, {"train_rows": 19}])
 def test_audit_does_not_judge_by_few_rows(rows: dict[str, int]) -> None:
     frame = audit(**rows)  # type: ignore[arg-type]
@@ -214,6 +258,16 @@ def test_audit_does_not_judge_by_few_rows(rows: dict[str, int]) -> None:
     assert few["value"].null_count() == 0
     assert few["threshold"].null_count() == few["passed"].null_count() == 4
     assert verdicts(frame)["identical_share"] is True
+
+
+def test_audit_counts_documents_not_passages() -> None:
+    names = {"train_documents": [str(row) for row in range(300)]}
+    few = leak(**names, holdout_documents=[str(row % 19) for row in range(150)])
+    enough = leak(**names, holdout_documents=[str(row % 20) for row in range(150)])
+    assert few.filter(pl.col("measure").is_in(STATISTICAL))["passed"].null_count() == 4
+    assert enough.filter(pl.col("measure").is_in(STATISTICAL))["passed"].null_count() == 0
+    with pytest.raises(ValueError, match="holdout must name one document a text; got 150 texts"):
+        leak(**names, holdout_documents=["one"])
 
 
 def test_audit_without_holdout_has_no_value() -> None:
