@@ -149,7 +149,7 @@ def draw(
     edits = []
     for label, n in sorted(wanted.items()):
         own = parents.filter(pl.col("label") == label)["text"].to_list()
-        texts, _ = edit_texts(own, n, label=label, seed=number)
+        texts = edit_texts(own, n, label=label, seed=number).texts
         edits.append(pl.DataFrame({"text": texts, "label": [label] * n}))
     added = {"smotext": synthetic, "word_edits": pl.concat(edits), **others}
     tuned = fine_tuned(

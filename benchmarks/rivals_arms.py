@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from smotext_core.filters import degenerate
-from smotext_core.texts import copied_words, near_duplicates
-from smotext_core.xrag import Embedder, words_of
+from smotext_core.texts import content, copied_words, near_duplicates
+from smotext_core.xrag import Embedder
 
 UPDATES, BATCH = 120, 8
 ENCODER_RATE, HEAD_RATE, WARM_UP = 5e-5, 5e-3, 0.1
@@ -302,7 +302,7 @@ def paraphrases(
     Parents are taken in turn. The graph's rules of copies and degenerate texts hold; those that
     need a vector to compare with do not apply. What they refuse is asked for again, ROUNDS times.
     """
-    real, taken = parents["text"].to_list(), {words_of(text) for text in parents["text"]}
+    real, taken = parents["text"].to_list(), {content(text) for text in parents["text"]}
     rows: list[tuple[str, str, list[str]]] = []
     for code, (label, n) in enumerate(sorted(wanted.items())):
         own = parents.filter(pl.col("label") == label)
@@ -320,10 +320,10 @@ def paraphrases(
             for source, text, refused, reason in zip(
                 sources, texts, bad, degenerate(texts), strict=True
             ):
-                repeats = words_of(text) in taken or bool(near_duplicates([text], kept)[0])
+                repeats = content(text) in taken or bool(near_duplicates([text], kept)[0])
                 if refused or reason or repeats or len(kept) == n:
                     continue
-                taken.add(words_of(text))
+                taken.add(content(text))
                 kept.append(text)
                 rows.append((text, label, [own["text_id"][source]]))
     schema = {"text": pl.String, "label": pl.String, "parent_ids": pl.List(pl.String)}

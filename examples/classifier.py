@@ -55,7 +55,7 @@ def main() -> None:
     edited, edited_labels = [], []
     for label, n in Counter(more_labels[len(train) :]).items():
         own = [text for text, of in zip(train, train_labels, strict=True) if of == label]
-        edited += edit_texts(own, n, label=label, seed=given.seed)[0]
+        edited += edit_texts(own, n, label=label, seed=given.seed).texts
         edited_labels += [label] * n
 
     for name, texts, labels, weights in (

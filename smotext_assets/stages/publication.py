@@ -25,6 +25,7 @@ from smotext_assets.stages.leakage import audit_rows
 from smotext_assets.stages.reviews import reviews_of
 from smotext_assets.store import JSON, Manifest, Store, frame_sha256, refresh_warehouse
 from smotext_core.card import markdown_table
+from smotext_core.efficacy import MOST_LABELS
 from smotext_core.filters import competence_of
 from smotext_core.privacy import (
     HURTS,
@@ -187,8 +188,10 @@ def synthetic_table(
         held = held_back(gates)["gate"].to_list()
         if NOT_EVALUATED in held:
             context.log.warning(
-                f"{label} is held back: hold_where_it_hurts wants its rows evaluated first. "
-                f"Materialise evaluation of {run}, then synthetic_table again"
+                f"{label} is held back: hold_where_it_hurts wants its rows evaluated. Materialise "
+                f"evaluation of {run}, then synthetic_table again. An evaluation looks at "
+                f"{MOST_LABELS} labels at most: of more, give the others a run of their own, or "
+                f"publish them by publish_anyway {{'{label}': 'the reason'}}"
             )
         elif held:
             context.log.warning(

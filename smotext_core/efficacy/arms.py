@@ -88,7 +88,7 @@ def designs(
             "oversample": (real, often),
         }
         if edited.height:
-            own = starts[2] + np.flatnonzero(kept[source])
+            own = starts[2] + np.flatnonzero(_knows(kept, train, edited, source))
             chosen = _join([_repeated(own[y[own] == code], n) for code, n in enumerate(added)])
             arms["word_edits"] = _join([real, chosen]), None
         for name, rows in usable.items():
@@ -128,26 +128,39 @@ def designs(
 
 
 def edited_rows(train: pl.DataFrame, synthetic: pl.DataFrame, *, seed: int) -> pl.DataFrame:
-    """Edited texts of the labels with synthetic rows: text, label, source (a train text_id).
+    """Edited texts of the labels with synthetic rows: text, label, source, inserted.
 
-    Made once for all subsamples, which use those whose source they hold: as many as a label has
-    synthetic rows, and at least two a train text, so that few subsamples have to repeat one.
+    `source` is a text_id of `train`, `inserted` the words of its label that an edit put in. Made
+    once for all subsamples, which use those whose source they hold, and whose words: as many as a
+    label has synthetic rows, and at least two a train text, so that few have to repeat one.
     """
-    frames = [pl.DataFrame(schema={"text": pl.String, "label": pl.String, "source": pl.String})]
+    text, several = pl.String(), pl.List(pl.String())
+    schema = pl.Schema({"text": text, "label": text, "source": text, "inserted": several})
+    frames = [pl.DataFrame(schema=schema)]
     for label in sorted(set(synthetic["label"])):
         own = train.filter(pl.col("label") == label)
         wanted = int((synthetic["label"] == label).sum())
         if own.is_empty():
             continue
-        texts, sources = edit_texts(
+        made = edit_texts(
             own["text"].to_list(), max(wanted, 2 * own.height), label=label, seed=seed
         )
+        columns = [made.texts, [label] * len(made.texts), own["text_id"][made.sources]]
         frames.append(
-            pl.DataFrame(
-                {"text": texts, "label": [label] * len(texts), "source": own["text_id"][sources]}
-            )
+            pl.DataFrame(dict(zip(schema, [*columns, made.inserted], strict=True)), schema=schema)
         )
     return pl.concat(frames)
+
+
+def _knows(
+    kept: NDArray[np.bool_], train: pl.DataFrame, edited: pl.DataFrame, source: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """The edited texts whose source and inserted words are of the train rows that are `kept`."""
+    words: dict[str, set[str]] = {}
+    for label, text in train.filter(kept).select("label", "text").iter_rows():
+        words.setdefault(label, set()).update(text.split())
+    told = zip(edited["label"], edited["inserted"], strict=True)
+    return kept[source] & [words.get(label, set()).issuperset(more) for label, more in told]
 
 
 def _repeated(rows: NDArray[Any], n: int) -> NDArray[Any]:

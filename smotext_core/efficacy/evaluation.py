@@ -9,7 +9,8 @@ rows stay fixed. Every arm is fitted on that same subsample, so all differences 
 - "oversample": plus random duplicates;
 - "smote": plus SMOTE points between embeddings, never decoded (not on TF-IDF);
 - "mixup": plus points between any two embeddings, with both labels (not on TF-IDF);
-- "word_edits": plus real texts with words swapped, inserted or deleted (`word_edits`);
+- "word_edits": plus real texts with words swapped, inserted or deleted (`word_edits`), whose
+  inserted words, too, are of the subsample;
 - "smotext": plus the synthetic rows;
 - "smotext_class_weight", "smotext_word_edits": these two together;
 - "smotext_alone": of a label with usable synthetic rows those alone, of any other its real rows;
@@ -54,7 +55,7 @@ HEADS = ("embedding", "tfidf", "other_encoder")  # the last only where there is 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 Rows = tuple[pl.DataFrame, NDArray[Any]]  # as `synthetic`, and (n, d) vectors
 Predicted = dict[tuple[str, str], list[NDArray[np.int64]]]  # (head, arm) → (test rows,) a seed
-PROTOCOL = 3  # one up where the same rows give other figures: recorded ones are then made anew
+PROTOCOL = 4  # one up where the same rows give other figures: recorded ones are then made anew
 GAIN = ("difference", "low", "high", "verdict")  # columns: over the real rows alone
 OVER = ("over_cheap", "over_low", "over_high", "over_verdict")  # over the best of CHEAP
 METRICS = ("accuracy", "macro_f1", "weighted_f1")

@@ -8,6 +8,7 @@ so an edited text holds words of its label only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,10 +19,16 @@ LONGEST = 200  # words of a text that are read
 EDITS = ("swap", "insert", "delete")
 
 
-def edit_texts(
-    texts: Sequence[str], n: int, *, label: str, seed: int
-) -> tuple[list[str], list[int]]:
-    """`n` edited texts of one label and the position of each one's source in `texts`.
+class Edited(NamedTuple):
+    """Edited texts, with what they are made of."""
+
+    texts: list[str]
+    sources: list[int]  # the position of each one's source
+    inserted: list[list[str]]  # words of other texts, or of the source again, in each
+
+
+def edit_texts(texts: Sequence[str], n: int, *, label: str, seed: int) -> Edited:
+    """`n` edited texts of one label.
 
     Sources are taken in turn, so that each is edited as often as any other, give or take one; a
     text's edit, its places and words are a function of (seed, label, its number).
@@ -33,13 +40,14 @@ def edit_texts(
     edited = [
         _edited(words[source], row, known) for source, row in zip(sources, draws, strict=True)
     ]
-    return edited, sources
+    return Edited([text for text, _ in edited], sources, [inserted for _, inserted in edited])
 
 
-def _edited(words: list[str], draws: np.ndarray, known: list[str]) -> str:
+def _edited(words: list[str], draws: np.ndarray, known: list[str]) -> tuple[str, list[str]]:
     row, edit = list(words), EDITS[int(draws[0] * len(EDITS))]
+    inserted: list[str] = []
     if len(row) < 2:
-        return " ".join(row)
+        return " ".join(row), inserted
     for step in range(max(1, int(SHARE * len(row)))):
         first, second = draws[1 + 2 * step : 3 + 2 * step]
         at = int(first * len(row))
@@ -47,7 +55,8 @@ def _edited(words: list[str], draws: np.ndarray, known: list[str]) -> str:
             other = int(second * len(row))
             row[at], row[other] = row[other], row[at]
         elif edit == "insert":
-            row.insert(at, known[int(second * len(known))])
+            inserted.append(known[int(second * len(known))])
+            row.insert(at, inserted[-1])
         elif len(row) > 1:
             del row[at]
-    return " ".join(row)
+    return " ".join(row), inserted

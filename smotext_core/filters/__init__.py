@@ -9,8 +9,6 @@ from smotext_core.filters.acceptance import (
     REASONS,
     SURPLUS,
     accept,
-    degenerate,
-    least_words,
     main_reasons,
     shortfall,
 )
@@ -27,8 +25,9 @@ from smotext_core.filters.calibration import (
     threshold_of,
 )
 from smotext_core.filters.label_classifier import LabelClassifier, fit_label_classifier
+from smotext_core.filters.prose import degenerate, least_words
 from smotext_core.filters.relevance import RELEVANCE
-from smotext_core.filters.sampling import Acceptance, Origin, Sample
+from smotext_core.filters.sampling import Acceptance, Origin, Sample, most_samples
 
 __all__ = [
     "COMPETENCE",
@@ -54,6 +53,7 @@ __all__ = [
     "fit_label_classifier",
     "least_words",
     "main_reasons",
+    "most_samples",
     "shortfall",
     "threshold_of",
 ]

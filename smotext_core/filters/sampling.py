@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from smotext_core.filters.acceptance import FOUND, accept, least_words
+from smotext_core.filters.acceptance import FOUND, accept
 from smotext_core.filters.calibration import calibrate_labels, threshold_of
 from smotext_core.filters.label_classifier import fit_label_classifier
+from smotext_core.filters.prose import least_words
 from smotext_core.neighbors import UnitVectors
 from smotext_core.schemas import DECODED_TEXTS, REJECTED_TEXTS
 from smotext_core.streams import sample_seeds
-from smotext_core.texts import KnownTexts
-from smotext_core.xrag import TextGenerator, words_of
+from smotext_core.texts import KnownTexts, content
+from smotext_core.xrag import TextGenerator
 
 Floats = npt.NDArray[np.float32]
 BATCH = 64  # samples decoded at a time
@@ -47,7 +48,11 @@ class Acceptance:
     Args:
         texts: real texts by label, of all labels.
         embeddings: their vectors (n, d), by label.
+        documents: the document of each text, by label; None: every text is one.
         unlabelled: texts of which a decoded one may be no copy either.
+
+    Attributes:
+        calibration: CALIBRATION of the labels, see `calibrate_labels`.
 
     Raises:
         ValueError: fewer than two labels.
@@ -58,6 +63,7 @@ class Acceptance:
         texts: Mapping[str, Sequence[str]],
         embeddings: Mapping[str, Floats],
         *,
+        documents: Mapping[str, Sequence[str]] | None = None,
         unlabelled: Sequence[str] = (),
     ) -> None:
         self._unlabelled = KnownTexts(unlabelled) if len(unlabelled) else ()
@@ -68,12 +74,15 @@ class Acceptance:
         labels = [label for label in texts for _ in texts[label]]
         self._known_vectors = UnitVectors(self._embeddings)
         self._classifier = fit_label_classifier(self._embeddings, labels)
-        documents = [str(row) for row in range(len(labels))]
-        self._calibration = calibrate_labels(self._embeddings, labels, documents)
+        of = [str(row) for row in range(len(labels))]
+        if documents is not None:
+            of = [document for label in texts for document in documents[label]]
+        self.calibration = calibrate_labels(self._embeddings, labels, of)
 
     def sample(
         self,
-        samples: Callable[[int], tuple[pl.DataFrame, Floats]],
+        pairs: pl.DataFrame,
+        mixed: Floats,
         origins: Sequence[Origin],
         taken: set[str],
         *,
@@ -91,13 +100,16 @@ class Acceptance:
         together by `accept`.
 
         Args:
-            samples: CLASS_PAIRS and vectors (n, d) of the first n samples; more never change them.
+            pairs: CLASS_PAIRS, `most_samples` of them.
+            mixed: their vectors (n, d).
             origins: asked in turn; samples that an earlier one gave a text are not asked again.
-            taken: texts as `words_of` gives them, which the accepted ones join; none is repeated.
+            taken: `content` of texts, which that of the accepted ones joins; none is repeated.
             parents: vector of every parent by its text_id.
             advance: called with the number of texts just found.
         """
         made: list[Sample] = []
+        names = pairs["sample_id"]
+        pair_of = {pair["sample_id"]: pair for pair in pairs.iter_rows(named=True)}
         refused = [REJECTED_TEXTS.to_frame()]
         for origin in origins:
             served = {sample.pair["sample_id"] for sample in made}
@@ -108,8 +120,6 @@ class Acceptance:
             frame = DECODED_TEXTS.to_frame()
             vectors: list[Floats] = []
             for _ in range(max_rounds if origin is origins[-1] else 1):
-                pairs, mixed = samples(upto)
-                names = pairs["sample_id"]
                 asked = [n for n in range(n_before, upto) if names[n] not in served]
                 more, found = _decoded(origin, pairs, mixed, asked, taken, label=label, seed=seed)
                 frame, vectors = pl.concat([frame, more]), [*vectors, *found]
@@ -120,7 +130,6 @@ class Acceptance:
                     break
                 n_before, upto = upto, upto + SPARE * (missing - accepted.height)
             place = {key: row for row, key in enumerate(frame.select("sample_id", "text").rows())}
-            pair_of = {pair["sample_id"]: pair for pair in pairs.iter_rows(named=True)}
             made += [
                 Sample(
                     pair_of[row["sample_id"]],
@@ -133,7 +142,7 @@ class Acceptance:
             ]
             advance(accepted.height)
             refused.append(rejected)
-            taken |= {words_of(text) for text in accepted["text"]}
+            taken |= {content(text) for text in accepted["text"]}
         return sorted(made, key=lambda sample: sample.pair["number"]), pl.concat(refused)
 
     def _judge(
@@ -157,11 +166,16 @@ class Acceptance:
             real_texts=self._every,
             real_embeddings=self._known_vectors,
             classifier=self._classifier,
-            min_label_confidence=threshold_of(self._calibration, label),
+            min_label_confidence=threshold_of(self.calibration, label),
             min_words=least_words(self._texts[label]),
             n_wanted=n_wanted,
             unlabelled=() if origin.name == FOUND else self._unlabelled,
         )
+
+
+def most_samples(n_wanted: int, max_rounds: int) -> int:
+    """As many samples as `Acceptance.sample` may ask for: those wanted, and spare ones a round."""
+    return n_wanted * (1 + SPARE * (max_rounds - 1))
 
 
 def _decoded(
@@ -191,7 +205,7 @@ def _decoded(
             zip(part, decoded.texts, decoded.cosines, decoded.embeddings, strict=True)
         ):
             for place, text in enumerate(texts):
-                if words_of(text) not in taken:
+                if content(text) not in taken:
                     cosine = float(cosines[place])
                     sample_id = pairs["sample_id"][number]
                     likelihood = None if likelihoods is None else float(likelihoods[row, place])

@@ -86,21 +86,22 @@ def hurts(evaluation: pl.DataFrame | None, label: str, *, test_documents: int) -
     Its value is the highest difference in F1 that the worst head's interval allows, of the best arm
     with the rows over the best that costs nothing: below 0 the rows hurt. With fewer test documents
     than MIN_TEST_DOCUMENTS there is no verdict, and a label without rows has none either: neither
-    is judged. Rows that nobody has evaluated do not pass: what is asked is that they are known not
-    to hurt.
+    is judged. Rows that nobody has evaluated do not pass, nor do those of a label that was not
+    among the `MOST_LABELS` looked at: what is asked is that they are known not to hurt.
 
     Args:
-        evaluation: EVALUATION of these very rows; None where there is none yet.
+        evaluation: EVALUATION of these very rows; None where there is none yet, empty of no rows.
         test_documents: those of the label.
     """
     row: tuple[str, float | None, float, bool | None]
-    if evaluation is None:
+    enough = test_documents >= MIN_TEST_DOCUMENTS
+    if evaluation is None or (enough and evaluation.height and label not in evaluation["label"]):
         row = (NOT_EVALUATED, None, 0.0, False)
     else:
         told = verdicts(evaluation).filter(pl.col("label") == label).drop("label", "advice")
         of_label = best_with_rows(evaluation).filter(pl.col("label") == label)
         highest: float | None = of_label["over_high"].min()  # type: ignore[assignment]
-        judged = told.height > 0 and test_documents >= MIN_TEST_DOCUMENTS
+        judged = told.height > 0 and enough
         row = (HURTS, highest, 0.0, "hurts" not in told.row(0) if judged else None)
     schema = {name: GATES[name] for name in ("gate", "value", "limit", "passed")}
     return pl.DataFrame([row], schema=schema, orient="row")

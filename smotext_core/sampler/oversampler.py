@@ -15,7 +15,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import InputTags, Tags
 from sklearn.utils._metadata_requests import RequestMethod
 
-from smotext_core.filters import DECODED, FOUND, Acceptance, Origin, Sample, main_reasons
+from smotext_core.filters import (
+    DECODED,
+    FOUND,
+    Acceptance,
+    Origin,
+    Sample,
+    main_reasons,
+    most_samples,
+)
 from smotext_core.mixing import (
     WITHIN_CLASS,
     Cleaning,
@@ -36,8 +44,8 @@ from smotext_core.sampler.arguments import (
     seed_of,
 )
 from smotext_core.schemas import REJECTED_TEXTS
-from smotext_core.texts import checked_groups, checked_labels, checked_texts, resampled
-from smotext_core.xrag import NearestTexts, TextGenerator, decode_new, words_of
+from smotext_core.texts import checked_groups, checked_labels, checked_texts, content, resampled
+from smotext_core.xrag import NearestTexts, TextGenerator, decode_new
 
 N_NEAREST = 40  # unlabelled texts looked at for a sample
 
@@ -201,13 +209,19 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 for label in encoded
                 if rows_of[label]
             }
-        seed, taken = seed_of(self.random_state), {words_of(text) for text in given}
+        seed, taken = seed_of(self.random_state), {content(text) for text in given}
         origins = self._origins(generator) if wanted else []
         judge = None
         if wanted and self.filters:
             judge = Acceptance(
                 {names[label]: list(rows_of[label]) for label in vectors},
                 {names[label]: vectors[label] for label in vectors},
+                documents=None
+                if documents is None
+                else {
+                    names[label]: [documents[row] for row in rows_of[label].values()]
+                    for label in vectors
+                },
                 unlabelled=self.unlabelled or (),
             )
         refused = [REJECTED_TEXTS.to_frame()]
@@ -216,10 +230,11 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 rows = list(rows_of[label].values())
                 ids = [f"{row:012d}" for row in rows]
                 others = [vectors[other] for other in vectors if other != label]
-                samples = partial(
-                    self._mixed,
+                n_wanted = targets[label]
+                pairs, mixed = self._mixed(
                     ids,
                     vectors[label],
+                    most_samples(n_wanted, self.max_attempts) if judge else n_wanted,
                     others=np.concatenate(others) if looks_around and others else None,
                     groups=None if documents is None else [documents[row] for row in rows],
                     label=names[label],
@@ -229,9 +244,8 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                 )
                 # labels are data: brackets in them are not markup
                 task = bar.add_task(names[label].replace("[", r"\["), total=targets[label])
-                advance, n_wanted = partial(bar.advance, task), targets[label]
+                advance = partial(bar.advance, task)
                 if judge is None:
-                    pairs, mixed = samples(n_wanted)
                     found = decode_new(
                         mixed, generator, taken,
                         label=names[label], seed=seed, advance=advance,
@@ -241,7 +255,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                     own = [Sample(every[n], *found[n], DECODED) for n in sorted(found)]
                 else:
                     own, rejected = judge.sample(
-                        samples, origins, taken,
+                        pairs, mixed, origins, taken,
                         label=names[label], seed=seed, advance=advance, n_wanted=n_wanted,
                         max_rounds=self.max_attempts,
                         parents=dict(zip(ids, vectors[label], strict=True)),

@@ -16,11 +16,11 @@ from smotext_core.texts.overlap import (
     is_near,
     near_duplicates,
     word_shingles,
-    words,
 )
 from smotext_core.texts.passages import label_frames, label_texts
-from smotext_core.texts.splitting import content, is_prose, passages, sentences
+from smotext_core.texts.splitting import is_prose, passages, sentences
 from smotext_core.texts.spreadsheet import csv_bytes, guarded, unguarded
+from smotext_core.texts.tokenization import content, words
 from smotext_core.texts.unlabelled import unlabelled_passages
 from smotext_core.texts.vocabulary import unknown_words, vocabulary
 

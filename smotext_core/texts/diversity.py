@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from smotext_core.texts.overlap import Ints, add_to_index, near_texts, words
+from smotext_core.texts.overlap import Ints, add_to_index, near_texts
+from smotext_core.texts.tokenization import words
 
 MAX_TEXTS, MAX_WORDS = 100, 120  # keeps a label under a second
 

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from smotext_core.schemas import RAW_CORPUS, SPLITS, conform
-from smotext_core.texts.splitting import content, is_prose, passages, plain_texts
+from smotext_core.texts.splitting import is_prose, passages, plain_texts
+from smotext_core.texts.tokenization import content
 
 LEAST_WORDS = 4  # of a passage in a longer document; a text that short by itself is kept
 KEPT, NO_PROSE, SHORT, DUPLICATE = range(4)  # faults

@@ -24,8 +24,8 @@ from smotext_core.texts.overlap import (
     near_of,
     ranked_shingles,
     word_ids,
-    words,
 )
+from smotext_core.texts.tokenization import words
 from smotext_core.texts.vocabulary import vocabulary
 
 _INDEXED = 4  # words of a run; where one of so many is shared, longer ones are looked for

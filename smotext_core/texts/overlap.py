@@ -1,29 +1,24 @@
 """Words that texts share: the longest common run, and Jaccard similarity over word 3-grams.
 
-Words are lower-cased runs of letters and digits. All searches are exact.
+All searches are exact.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from smotext_core.texts.tokenization import words
+
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Runs = tuple[Ints, Ints, Ints]  # position of the first word, number of the text, name of the run
 
-_WORD = re.compile(r"[^\W_]+")
 _ROUNDING = 1e-9
-
-
-def words(text: str) -> list[str]:
-    """Lower-cased runs of letters and digits."""
-    return _WORD.findall(text.lower())
 
 
 def copied_words(texts: Sequence[str], real_texts: Sequence[str]) -> npt.NDArray[np.int32]:

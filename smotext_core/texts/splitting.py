@@ -41,13 +41,9 @@ _COMMA_AS_BREAK = re.compile(r"(?<=[.!?]),(?=[A-Z0-9])")
 _LONGEST_WORD = 30
 _LEAST_LETTERS = 0.5
 
-# of ASCII text: its blanks, all but its letters, and its words in lower case between blanks
+# of ASCII text: its blanks, and all but its letters
 _BLANKS = bytes(code for code in range(128) if chr(code).isspace())
 _NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
-_WORDS = bytes(
-    ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else ord(" ")
-    for code in range(256)
-)
 
 
 def sentences(text: str) -> list[str]:
@@ -182,13 +178,6 @@ def is_prose(text: str) -> bool:
             # vowel signs of many scripts are marks
             letters += sum(unicodedata.category(character)[0] in "LM" for character in word)
     return characters > 0 and letters >= _LEAST_LETTERS * characters
-
-
-def content(text: str) -> str:
-    """Return the lower-case words of `text` without punctuation."""
-    if text.isascii():
-        return b" ".join(text.encode().translate(_WORDS).split()).decode()
-    return " ".join(re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).lower()))
 
 
 def _is_rule(words: list[str]) -> bool:

@@ -9,7 +9,8 @@ import polars as pl
 
 from smotext_core.schemas import RAW_CORPUS, REJECTED_CORPUS, UNLABELLED_TEXTS, conform
 from smotext_core.texts.overlap import near_duplicates
-from smotext_core.texts.splitting import content, is_prose, passages
+from smotext_core.texts.splitting import is_prose, passages
+from smotext_core.texts.tokenization import content
 
 PREFIX = "unlabelled:"  # of their document ids: both corpora may count their rows from 0
 

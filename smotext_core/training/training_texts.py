@@ -68,7 +68,7 @@ def _is_plain(text: str) -> bool:
 
 
 def document_digest(text: str) -> bytes:
-    """The same for copies of a document that begin alike; below 26 in the ninth byte: held out."""
+    """The same for copies of a document that begin alike; a byte of it holds a tenth out."""
     return hashlib.sha256(" ".join(text.lower().split())[:500].encode()).digest()
 
 

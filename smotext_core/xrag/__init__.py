@@ -34,7 +34,7 @@ from smotext_core.xrag.folder import (
 from smotext_core.xrag.generator import Generator, load_generator
 from smotext_core.xrag.loading import load_causal_lm
 from smotext_core.xrag.nearest_texts import NearestTexts, found_candidates
-from smotext_core.xrag.novelty import TextGenerator, decode_new, words_of
+from smotext_core.xrag.novelty import TextGenerator, decode_new
 from smotext_core.xrag.search import Candidates
 from smotext_core.xrag.smollm2 import SMOLLM2, load_smollm2, smollm2_tokenizer
 
@@ -72,7 +72,6 @@ __all__ = [
     "save_adapter",
     "smollm2_tokenizer",
     "snapshot_commit",
-    "words_of",
     "write_generator",
 ]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smotext_core.streams import sample_seeds
-from smotext_core.texts import words
+from smotext_core.texts import content
 from smotext_core.xrag.search import Candidates
 
 BATCH = 64  # samples decoded at a time
@@ -46,7 +46,7 @@ def decode_new(
 
     Args:
         vectors: (n, d), of the samples 0 to n - 1 of the class `label`.
-        taken: texts as `words_of` gives them.
+        taken: `content` of texts.
         advance: called with the number of samples just done.
     """
     found: dict[int, tuple[str, float, NDArray[np.float32]]] = {}
@@ -62,16 +62,11 @@ def decode_new(
             )
             for number, texts, cosines, embeddings in zip(numbers, *decoded[:3], strict=True):
                 for text, cosine, embedding in zip(texts, cosines, embeddings, strict=True):
-                    content = words_of(text)
-                    if content and content not in taken:
-                        taken.add(content)
+                    words = content(text)
+                    if words and words not in taken:
+                        taken.add(words)
                         found[number] = (text, float(cosine), embedding)
                         break
             advance(len(found) - before)
         waiting = [number for number in waiting if number not in found]
     return found
-
-
-def words_of(text: str) -> str:
-    """Its words alone: texts that differ in case and punctuation are one."""
-    return " ".join(words(text))

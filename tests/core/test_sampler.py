@@ -18,7 +18,7 @@ from smotext_core import SMOTExT
 from smotext_core.mixing.interpolation import interpolate
 from smotext_core.mixing.pairs import make_pairs
 from smotext_core.streams import sample_seeds
-from smotext_core.texts.overlap import words
+from smotext_core.texts.tokenization import words
 from smotext_core.xrag.search import Candidates
 from tests.fakes import FakeGenerator, fake_corpus
 

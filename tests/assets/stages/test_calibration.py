@@ -9,7 +9,7 @@ import pytest
 
 from smotext_core.schemas import CALIBRATION
 from smotext_core.texts.diversity import rouge_l
-from smotext_core.texts.overlap import words
+from smotext_core.texts.tokenization import words
 from tests.assets.conftest import Calls, Home, copy_of, write_corpus
 from tests.fakes import fake_corpus
 

@@ -9,7 +9,7 @@ import pytest
 
 from smotext_assets.cli import command as cli
 from smotext_core.texts.corpora import read_corpus
-from smotext_core.texts.overlap import words
+from smotext_core.texts.tokenization import words
 from smotext_core.xrag.folder import MINI_FOLDER
 from smotext_core.xrag.generator import load_generator
 from tests.assets.conftest import Home, write_corpus

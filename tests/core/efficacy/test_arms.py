@@ -66,6 +66,8 @@ def test_designs_alone_have_no_real_row_of_the_augmented_labels(corpus):
 
 
 def test_designs_edit_texts_of_the_subsample_alone(corpus):
+    named = pl.col("text") + " " + pl.col("text_id")  # a word of its own in every text
+    corpus = {**corpus, "train": corpus["train"].with_columns(text=named)}
     found, synthetic, edited = planned(corpus, 60)
     begin = corpus["train"].height + synthetic.height
     ids = corpus["train"]["text_id"].to_list()
@@ -74,21 +76,30 @@ def test_designs_edit_texts_of_the_subsample_alone(corpus):
         chosen = [int(row) - begin for row in found[number, "word_edits"][0] if row >= begin]
         assert chosen
         assert {edited["source"][row] for row in chosen} <= real
+        texts = corpus["train"].filter(pl.col("text_id").is_in(sorted(real)))["text"]
+        words = {word for text in texts for word in text.split()}
+        assert {word for row in chosen for word in edited["inserted"][row]} <= words
+        strange = set(edited["inserted"].explode().drop_nulls()) - words
+        assert strange  # an edit that knew left-out texts was there to be taken
 
 
 def test_edit_texts_repeats_itself_and_keeps_the_words_of_its_texts():
     texts = ["one two three four five six", "seven eight nine ten", "alone"]
-    edited, sources = edit_texts(texts, 30, label="a", seed=1)
-    assert (edited, sources) == edit_texts(texts, 30, label="a", seed=1)
-    assert edited != edit_texts(texts, 30, label="a", seed=2)[0]
-    assert edited[:10] == edit_texts(texts, 10, label="a", seed=1)[0]
+    edited, sources, inserted = edit_texts(texts, 30, label="a", seed=1)
+    assert (edited, sources, inserted) == edit_texts(texts, 30, label="a", seed=1)
+    assert edited != edit_texts(texts, 30, label="a", seed=2).texts
+    assert edited[:10] == edit_texts(texts, 10, label="a", seed=1).texts
     assert sources == [0, 1, 2] * 10
     known = {word for text in texts for word in text.split()}
     assert all(set(text.split()) <= known for text in edited)
     assert all(text == "alone" for text in edited[2::3])
     lengths = {len(text.split()) for text in edited[::3]}
     assert lengths == {5, 6, 7}  # deletion, swap, insertion
-    assert edit_texts([], 3, label="a", seed=0) == ([], [])
+    longer = [row for row in range(30) if len(edited[row].split()) > len(texts[row % 3].split())]
+    assert longer == [row for row in range(30) if inserted[row]]
+    for row in longer:
+        assert sorted(edited[row].split()) == sorted([*texts[row % 3].split(), *inserted[row]])
+    assert edit_texts([], 3, label="a", seed=0) == ([], [], [])
 
 
 def test_evaluate_with_another_encoder_has_its_head(corpus, tmp_path):

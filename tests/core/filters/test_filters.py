@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from smotext_core.filters import acceptance as filters
-from smotext_core.filters import calibrate_labels, label_classifier
+from smotext_core.filters import calibrate_labels, label_classifier, least_words
 from smotext_core.neighbors import exact as neighbors
 from smotext_core.texts import KnownTexts, overlap
 from tests.core.filters.test_acceptance import A, B, C, D
@@ -36,10 +36,10 @@ def test_degenerate_names_the_first_reason(text: str, reason: str | None) -> Non
 
 def test_least_words_are_five_or_what_a_tenth_of_the_texts_have() -> None:
     long, short = "one two three four five six", "card lost"
-    assert filters.least_words([long] * 10) == 5
-    assert filters.least_words([]) == 5
-    assert filters.least_words([*[long] * 19, short]) == 5
-    assert filters.least_words([*[long] * 8, short, short]) == 2
+    assert least_words([long] * 10) == 5
+    assert least_words([]) == 5
+    assert least_words([*[long] * 19, short]) == 5
+    assert least_words([*[long] * 8, short, short]) == 2
 
 
 def test_degenerate_min_words_is_inclusive() -> None:

@@ -89,6 +89,12 @@ def evaluated(**verdict_of: tuple[str, float]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=EVALUATION)
 
 
+def others() -> pl.DataFrame:
+    return evaluated(embedding=("helps", 0.3)).with_columns(
+        label=pl.col("label").replace("rare", "another")
+    )
+
+
 @pytest.mark.parametrize(
     ("evaluation", "documents", "found"),
     [
@@ -106,6 +112,9 @@ def evaluated(**verdict_of: tuple[str, float]) -> pl.DataFrame:
         (evaluated().clear(), 0, ("hurts", None, 0.0, None)),  # no test document at all
         (evaluated().clear(), 9, ("hurts", None, 0.0, None)),  # no row of it
         (None, 9, ("not_evaluated", None, 0.0, False)),
+        # an evaluation of other labels: of many it looks at some
+        (others(), 9, ("not_evaluated", None, 0.0, False)),
+        (others(), 4, ("hurts", None, 0.0, None)),
     ],
 )
 def test_hurts_is_the_verdict_of_the_worst_head(

@@ -5,7 +5,8 @@ import random
 import polars as pl
 import pytest
 
-from smotext_core.texts.splitting import content, is_prose, passages, plain_texts
+from smotext_core.texts.splitting import is_prose, passages, plain_texts
+from smotext_core.texts.tokenization import content
 
 ALPHABET = "aab ABZ12 .,:;!?\"')(-_*\t\n\r\x0b\x1c\x1f\x00\x7fé\u2028…"
 EDGES = [

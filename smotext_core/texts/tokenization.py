@@ -1,0 +1,43 @@
+"""The words of a text, by which texts are compared: whether one repeats another, or nearly does.
+
+Vowel signs and accents that are code points of their own belong to the letter before them, or
+Hindi words that differ by a vowel would be one. Scripts that put no blanks between words have a
+word a letter here, as for BERT: a sentence would be one word else, and no part of it a copy.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# ASCII text: its letters and digits in lower case, all else a blank
+_ASCII = bytes(
+    ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else ord(" ")
+    for code in range(256)
+)
+_LAST_MARK = 0x1FFFF  # all but the selectors of a glyph's variant, which say nothing of the word
+_MARKS = "".join(
+    chr(code)
+    for code in range(0x300, _LAST_MARK)
+    if unicodedata.category(chr(code)) in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F
+)
+_NO_BLANKS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai and Lao, Burmese, Khmer
+    "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana, ideographs
+    "\U00020000-\U0003ffff"
+)
+_LETTER = re.compile(rf"[{_NO_BLANKS}][{_MARKS}]*")
+_WORD = re.compile(rf"\w[\w{_MARKS}]*")
+
+
+def words(text: str) -> list[str]:
+    """Lower-cased runs of letters, with their marks, and digits; compatible characters are one."""
+    if text.isascii():
+        return text.encode().translate(_ASCII).decode().split()
+    whole = unicodedata.normalize("NFKC", text).lower().replace("_", " ")
+    return _WORD.findall(_LETTER.sub(r" \g<0> ", whole))
+
+
+def content(text: str) -> str:
+    """The words alone: texts that differ in case and punctuation are one."""
+    return " ".join(words(text))
