@@ -30,6 +30,7 @@ class Origin(NamedTuple):
     name: str
     generator: TextGenerator
     n_candidates: int
+    temperature: float | None = None  # None: the generator's own
 
 
 class Sample(NamedTuple):
@@ -190,6 +191,7 @@ def _decoded(
 ) -> tuple[pl.DataFrame, list[Floats]]:
     """DECODED_TEXTS of these samples and their vectors, without texts that are taken."""
     rows, vectors = [], []
+    temperature = {} if origin.temperature is None else {"temperature": origin.temperature}
     unknown: Callable[[str], list[str]] = getattr(
         origin.generator, "unknown_words", lambda text: []
     )
@@ -199,6 +201,7 @@ def _decoded(
             mixed[part],
             seeds=sample_seeds(part, seed=seed, label=label).tolist(),
             n_candidates=origin.n_candidates,
+            **temperature,
         )
         likelihoods = decoded.log_probabilities
         for row, (number, texts, cosines, embeddings) in enumerate(

@@ -11,7 +11,7 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from smotext_core.filters import Sample
+from smotext_core.filters import Sample, main_reasons
 from smotext_core.mixing import MIXINGS, Cleaning, Lam, Strategy, check_options
 
 LINEAGE_SCHEMA = pl.Schema(
@@ -39,6 +39,7 @@ def check_arguments(
     filters: str | None,
     n_candidates: int,
     max_attempts: int,
+    temperature: float | None,
     **others: Any,
 ) -> None:
     """Raises ValueError where one of the sampler's arguments cannot be; `others` are not judged."""
@@ -56,6 +57,8 @@ def check_arguments(
     ):
         if value is not None and value not in allowed:
             raise ValueError(f"{name} must be one of {allowed} or None, got {value!r}")
+    if temperature is not None and not 0 <= temperature < float("inf"):
+        raise ValueError(f"temperature must be finite and at least 0, or None, got {temperature!r}")
     if min(n_candidates, max_attempts) < 1:
         raise ValueError(
             f"n_candidates and max_attempts must be at least 1, got {n_candidates} and "
@@ -100,6 +103,25 @@ def lineage_of(made: Sequence[tuple[Any, Sample]], names: Mapping[Any, str]) -> 
         for label, sample in made
     ]
     return pl.DataFrame(rows, schema=LINEAGE_SCHEMA, orient="row")
+
+
+def too_few(
+    label: str,
+    n: int,
+    wanted: int,
+    rejected: pl.DataFrame,
+    *,
+    n_candidates: int,
+    max_attempts: int,
+) -> str:
+    """The warning that a class got fewer texts than wanted, with the main reasons of `rejected`."""
+    why = "every candidate of the others was empty or repeated a text"
+    if reasons := main_reasons(rejected):
+        why = "most refused for: " + ", ".join(reasons[:2])
+    return (
+        f"class {label!r}: {n} of {wanted} texts made; {why}; raise n_candidates (now "
+        f"{n_candidates}) or max_attempts (now {max_attempts})"
+    )
 
 
 def progress_bar(*, shown: bool) -> Progress:

@@ -21,7 +21,6 @@ from smotext_core.filters import (
     Acceptance,
     Origin,
     Sample,
-    main_reasons,
     most_samples,
 )
 from smotext_core.mixing import (
@@ -42,6 +41,7 @@ from smotext_core.sampler.arguments import (
     n_neighbors_of,
     progress_bar,
     seed_of,
+    too_few,
 )
 from smotext_core.schemas import REJECTED_TEXTS
 from smotext_core.texts import checked_groups, checked_labels, checked_texts, content, resampled
@@ -81,6 +81,8 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         filters: "default": the graph's filters, see `filters.accept`: a round trip of .3, of the
             labels the given one likeliest (or its calibrated confidence), no copy, near duplicate
             or broken text. None: a text may only not repeat another one.
+        temperature: of decoding; 0 takes the likeliest texts of each sample, which hold most often
+            and repeat each other where samples are near. None: the generator's own, .5 of ours.
         unlabelled: texts of the same kind that nobody labelled. A sample takes the nearest of them
             that passes the filters, and the decoder writes what is missing. Such rows are real
             texts with SMOTE's word for their label: `lineage_` says which.
@@ -117,6 +119,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         cleaning: Cleaning | None = None,
         max_attempts: int = 3,
         filters: str | None = "default",
+        temperature: float | None = None,
         unlabelled: Sequence[str] | None = None,
     ) -> None:
         self.sampling_strategy = sampling_strategy
@@ -133,6 +136,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         self.cleaning = cleaning
         self.max_attempts = max_attempts
         self.filters = filters
+        self.temperature = temperature
         self.unlabelled = unlabelled
 
     # Of its keywords a pipeline hands on those that were asked for. imbalanced-learn makes this
@@ -250,6 +254,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                         mixed, generator, taken,
                         label=names[label], seed=seed, advance=advance,
                         n_candidates=self.n_candidates, max_attempts=self.max_attempts,
+                        temperature=self.temperature,
                     )  # fmt: skip
                     every = pairs.to_dicts()
                     own = [Sample(every[n], *found[n], DECODED) for n in sorted(found)]
@@ -263,7 +268,11 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
                     refused.append(rejected)
                 made += [(label, sample) for sample in own]
                 if len(own) < n_wanted:
-                    self._tell(names[label], len(own), n_wanted, refused[-1])
+                    told = too_few(
+                        names[label], len(own), n_wanted, refused[-1],
+                        n_candidates=self.n_candidates, max_attempts=self.max_attempts,
+                    )  # fmt: skip
+                    warnings.warn(told, stacklevel=2)
         self.rejected_ = pl.concat(refused)
         kept = np.ones(len(given) + len(made), dtype=np.bool_)
         if self.cleaning:
@@ -287,7 +296,7 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
         )
 
     def _origins(self, generator: TextGenerator) -> list[Origin]:
-        decoder = Origin(DECODED, generator, self.n_candidates)
+        decoder = Origin(DECODED, generator, self.n_candidates, self.temperature)
         if not self.unlabelled:
             return [decoder]
         return [Origin(FOUND, NearestTexts(generator, self.unlabelled), N_NEAREST), decoder]
@@ -326,16 +335,6 @@ class SMOTExT(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
             warnings.warn(f"class {label!r}: {fallback}", stacklevel=3)
         mixing = self.mixing or default_mixing(normalized=normalized)
         return pairs, interpolate(pairs, text_ids, embeddings, mixing=mixing)
-
-    def _tell(self, label: str, n: int, wanted: int, rejected: pl.DataFrame) -> None:
-        why = "every candidate of the others was empty or repeated a text"
-        if reasons := main_reasons(rejected):
-            why = "most refused for: " + ", ".join(reasons[:2])
-        warnings.warn(
-            f"class {label!r}: {n} of {wanted} texts made; {why}; raise n_candidates (now "
-            f"{self.n_candidates}) or max_attempts (now {self.max_attempts})",
-            stacklevel=3,
-        )
 
     def _generator(self) -> TextGenerator:
         if self.generator is not None and not isinstance(self.generator, str):

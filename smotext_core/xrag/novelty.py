@@ -16,7 +16,10 @@ BATCH = 64  # samples decoded at a time
 
 
 class TextGenerator(Protocol):
-    """What `SMOTExT` needs of a generator; `smotext_core.xrag.load_generator` gives one."""
+    """What `SMOTExT` needs of a generator; `smotext_core.xrag.load_generator` gives one.
+
+    `decode_candidates` takes a temperature, too, where `SMOTExT(temperature=...)` is to be given.
+    """
 
     @property
     def normalized(self) -> bool: ...
@@ -37,6 +40,7 @@ def decode_new(
     seed: int,
     n_candidates: int,
     max_attempts: int,
+    temperature: float | None = None,
     advance: Callable[[int], None],
 ) -> dict[int, tuple[str, float, NDArray[np.float32]]]:
     """Text, cosine and the text's vector of each sample that got one, by number.
@@ -47,9 +51,11 @@ def decode_new(
     Args:
         vectors: (n, d), of the samples 0 to n - 1 of the class `label`.
         taken: `content` of texts.
+        temperature: of decoding; None: the generator's own.
         advance: called with the number of samples just done.
     """
     found: dict[int, tuple[str, float, NDArray[np.float32]]] = {}
+    heat = {} if temperature is None else {"temperature": temperature}
     waiting = list(range(len(vectors)))
     for attempt in range(max_attempts):
         for start in range(0, len(waiting), BATCH):
@@ -59,6 +65,7 @@ def decode_new(
                 vectors[numbers],
                 seeds=sample_seeds(numbers, seed=seed, label=label, draw=attempt).tolist(),
                 n_candidates=n_candidates,
+                **heat,
             )
             for number, texts, cosines, embeddings in zip(numbers, *decoded[:3], strict=True):
                 for text, cosine, embedding in zip(texts, cosines, embeddings, strict=True):

@@ -294,6 +294,7 @@ def test_sampler_parameters_and_clone() -> None:
         "cleaning": None,
         "max_attempts": 3,
         "filters": "default",
+        "temperature": None,
         "unlabelled": None,
     }
     copy = clone(smotext).set_params(k_neighbors=4)

@@ -165,6 +165,35 @@ def test_fit_resample_groups_are_not_mixed() -> None:
     assert any(groups[a] == groups[b] for a, b in within.lineage_["parent_index"])
 
 
+class Recording(FakeGenerator):
+    """Keeps what options it was asked to decode with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.options: list[dict[str, Any]] = []
+
+    def decode_candidates(self, vectors: np.ndarray, **options: Any) -> Any:
+        self.options.append(options)
+        return super().decode_candidates(vectors, **options)
+
+
+@pytest.mark.parametrize("filters", ["default", None])
+def test_fit_resample_decodes_at_the_temperature(filters: str | None) -> None:
+    generator = Recording()
+    SMOTExT(generator=generator, filters=filters, temperature=0).fit_resample(TEXTS, LABELS)
+    assert {options["temperature"] for options in generator.options} == {0}
+    generator = Recording()  # one that knows no temperature is not told one
+    SMOTExT(generator=generator, filters=filters).fit_resample(TEXTS, LABELS)
+    assert generator.options
+    assert not any("temperature" in options for options in generator.options)
+
+
+@pytest.mark.parametrize("temperature", [-0.1, float("nan"), float("inf")])
+def test_fit_resample_refuses_a_temperature(temperature: float) -> None:
+    with pytest.raises(ValueError, match="temperature must be finite and at least 0, or None"):
+        sampler(temperature=temperature).fit_resample(TEXTS, LABELS)
+
+
 # cleaning
 
 
