@@ -4,6 +4,7 @@ It knows frames and names, and neither assets nor what a column means.
 """
 
 from smotext_assets.store.batches import Batches
+from smotext_assets.store.bucket import Bucket, s3_errors
 from smotext_assets.store.files import LOCK_TIMEOUT_S, file_lock
 from smotext_assets.store.parquet import frame_sha256
 from smotext_assets.store.processes import fail_dead_runs, hold
@@ -25,6 +26,7 @@ __all__ = [
     "LOCK_TIMEOUT_S",
     "QUARANTINED",
     "Batches",
+    "Bucket",
     "Encoded",
     "Inputs",
     "Manifest",
@@ -39,5 +41,6 @@ __all__ = [
     "notice",
     "receipts",
     "refresh_warehouse",
+    "s3_errors",
     "without_forgotten",
 ]
