@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -24,8 +25,10 @@ from smotext_assets.cli.summary import print_adaptation, print_summary
 from smotext_assets.graph import (
     BY_LABEL_AND_RUN,
     BY_RUN,
+    Corpus,
     GeneratorResource,
     Progress,
+    StoreResource,
     Table,
     frozen_run,
     generator_in_use,
@@ -35,9 +38,13 @@ from smotext_assets.graph import (
     runs,
 )
 from smotext_assets.stages import (
+    LabelledTextsConfig,
     Options,
     holds_where_it_hurts,
     options_of_labels,
+    source_frames,
+    store_corpus,
+    store_labelled,
 )
 from smotext_assets.store import Store
 from smotext_core.xrag import described
@@ -105,6 +112,8 @@ def run_command(
         markup=False,
         highlight=False,
     )
+    if known and ingests:
+        _check_corpus(tables, run, found["corpus"], found["store"])
     graph = Graph(instance, found, {}, console)
     if ingests:
         graph.materialize(["raw_corpus", "labelled_texts"])
@@ -173,6 +182,27 @@ def run_command(
         for key, reason in bad.items():
             console.print(f"{key} failed: {reason}", markup=False, style="red")
     return 1 if bad else 0
+
+
+def _check_corpus(tables: Store, run: str, corpus: Corpus, store: StoreResource) -> None:
+    """Read the corpus of a run that is there, before it takes the place of the one in the store.
+
+    Raises:
+        ValueError: it is not the one that the run is frozen on.
+    """
+    with TemporaryDirectory() as folder:
+        apart = Store(folder)
+        for at in tables.partitions("forgotten"):  # what has a receipt stays away here too
+            apart.write("forgotten", tables.read("forgotten", at), at)
+        store_corpus(apart, source_frames(corpus, store, tell=lambda line: None), metadata={})
+        texts, _ = store_labelled(apart, LabelledTextsConfig())
+    frozen = run_config(tables, run)["corpus_sha256"]
+    if texts.sha256 != frozen:
+        raise ValueError(
+            f"the run {run} is frozen and corpus_sha256 was {frozen!r}, {corpus.source} gives "
+            f"{texts.sha256!r}: start a run with another key, or leave the corpus out to take the "
+            "one in the store, which stays as it was"
+        )
 
 
 def _print_how_read(tables: Store, table: str, console: Console) -> None:
