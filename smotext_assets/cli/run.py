@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from smotext_assets.cli.corpus import asked_corpus, unlabelled_corpus
+from smotext_assets.cli.corpus import asked_corpus, check_reads, unlabelled_corpus
 from smotext_assets.cli.materializing import Graph
 from smotext_assets.cli.pairs import pair_options
 from smotext_assets.cli.run_options import adapt_steps, asked_options
@@ -92,6 +92,8 @@ def run_command(
         raise ValueError(f"a run key has letters, digits, - and _ only, got {run!r}")
     tables = found["store"].open()
     known = tables.manifest("runs", {"run": run}) is not None
+    if known and not given.corpus:
+        check_reads(given, run=run)
     usual = found["generator"]
     found["generator"] = type(usual)(  # a copy would be configured as the original is
         generator=given.generator or usual.generator,
