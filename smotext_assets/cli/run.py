@@ -30,6 +30,8 @@ from smotext_assets.graph import (
     Progress,
     StoreResource,
     Table,
+    check_decodes,
+    check_made_by,
     frozen_run,
     generator_in_use,
     labels,
@@ -92,6 +94,8 @@ def run_command(
         raise ValueError(f"a run key has letters, digits, - and _ only, got {run!r}")
     tables = found["store"].open()
     known = tables.manifest("runs", {"run": run}) is not None
+    if known:
+        check_decodes(run, run_config(tables, run))  # before anything is trained again
     if known and not given.corpus:
         check_reads(given, run=run)
     usual = found["generator"]
@@ -243,14 +247,7 @@ def _readapts(tables: Store, run: str, generator: GeneratorResource) -> bool:
     frozen, used = run_config(tables, run), generator_in_use(tables, generator)
     if used.fingerprint == frozen["generator_fingerprint"] and not used.fault:
         return tables.manifest("generator") is None
-    adapted_from = frozen.get("adapted_from", frozen["generator_fingerprint"])
-    if generator.fingerprint != adapted_from:
-        raise ValueError(
-            f"the run {run} was made by the generator {frozen['generator']} "
-            f"({frozen['generator_fingerprint']}), {generator.name} is {generator.fingerprint}: "
-            "give --generator, and --adapt where it was adapted, as they were, or start a run with "
-            "another key"
-        )
+    check_made_by(run, frozen, generator, in_use=used)
     return True
 
 

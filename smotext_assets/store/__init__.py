@@ -11,6 +11,8 @@ from smotext_assets.store.processes import fail_dead_runs, hold
 from smotext_assets.store.quarantine import QUARANTINED
 from smotext_assets.store.receipts import (
     FORGOTTEN,
+    GENERATOR_FORGOTTEN,
+    WITHDRAWN,
     days_forgotten,
     document_of,
     notice,
@@ -22,9 +24,11 @@ from smotext_assets.store.warehouse import refresh_warehouse
 
 __all__ = [
     "FORGOTTEN",
+    "GENERATOR_FORGOTTEN",
     "JSON",
     "LOCK_TIMEOUT_S",
     "QUARANTINED",
+    "WITHDRAWN",
     "Batches",
     "Bucket",
     "Encoded",
