@@ -96,7 +96,7 @@ def inbox(
     try:
         found = inbox_files(corpus.source, store)
     except FileNotFoundError as error:
-        return dg.SkipReason(f"{error}: make the folder")
+        return dg.SkipReason(f"{error}{'' if '://' in corpus.source else ': make the folder'}")
     before = cursor["ingested"] | cursor["seen"]
     whole = {
         name: stamp

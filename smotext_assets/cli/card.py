@@ -1,14 +1,13 @@
 """`smotext card`: where the dataset card of a run is, or a copy of it."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from smotext_assets.graph import check_run
-from smotext_assets.store import Store
+from smotext_assets.graph import BY_RUN, check_run
+from smotext_assets.store import WITHDRAWN, Store
 
 
 def add_card(parser: argparse.ArgumentParser) -> None:
@@ -21,13 +20,15 @@ def card_command(
     given: argparse.Namespace,
     *,
     store: Store,
-    materialize: Callable[[Mapping[str, Any]], Mapping[str, str]],
+    materialize: Callable[[Sequence[str]], Mapping[str, str]],
     console: Console,
 ) -> int:
     """Print where the card is or write it to `--out`; make it first where there is none.
 
+    Where it was withdrawn the run's evidence is made again before it.
+
     Args:
-        materialize: given the asset's configuration, makes it; returns what failed and why.
+        materialize: makes these assets of the run; returns what failed and why.
 
     Raises:
         LookupError: there is no such run.
@@ -40,17 +41,24 @@ def card_command(
         raise ValueError(f"--out must end in .html or .md, which say what to write; got {out!r}")
     check_run(store, run, command="card")
     name = f"dataset_card/{run}.md" if out and out.endswith(".md") else f"dataset_card/{run}.html"
-    try:
-        page = store.read_bytes(name)
-    except FileNotFoundError:
-        _needs(store, run)
-        if failed := materialize({}):
-            raise ValueError("; ".join(f"{key}: {why}" for key, why in failed.items())) from None
+    page = _page(store, name)
+    if page is None or WITHDRAWN.encode() in page:
+        if page is None:
+            _needs(store, run)
+        if failed := materialize(["dataset_card"] if page is None else BY_RUN):
+            raise ValueError("; ".join(f"{key}: {why}" for key, why in failed.items()))
         page = store.read_bytes(name)
     if out:
         Path(out).write_bytes(page)
     console.print(out or f"{store.root}/{name}", markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def _page(store: Store, name: str) -> bytes | None:
+    try:
+        return store.read_bytes(name)
+    except FileNotFoundError:
+        return None
 
 
 def _needs(store: Store, run: str) -> None:

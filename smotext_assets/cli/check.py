@@ -52,7 +52,12 @@ def check_command(given: argparse.Namespace, *, found: dict[str, Any], console: 
 
     Args:
         found: the resources of the environment.
+
+    Raises:
+        ValueError: a number of candidates that cannot be.
     """
+    if given.candidates < 1:
+        raise ValueError(f"--candidates must be 1 or more, got {given.candidates}")
     told: list[str] = []
     try:
         corpus = asked_corpus(given, usual=found["corpus"])

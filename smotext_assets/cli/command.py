@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             store, path = found["store"].open(), found["warehouse"].file
             return warehouse_command(given, store=store, path=path, console=Console())
         if given.command == "card":
-            return card_command(given, **_of_run(given.run, "dataset_card"))
+            of_run = _of_run(given.run, "dataset_card")
+            materialize = partial(of_run.pop("materialize"), {})
+            return card_command(given, materialize=materialize, **of_run)
         if given.command == "export":
             return export_command(given, **_of_run(given.run, "exported_dataset"))
         if given.command == "review":
@@ -106,10 +109,12 @@ def _of_run(run: str, asset: str) -> dict[str, Any]:
     """The store, the console, and what materialises one asset of a run that is there."""
     console, instance, found = _console(), dagster_instance(), resources()
 
-    def materialize(config: Mapping[str, Any]) -> Mapping[str, str]:
+    def materialize(
+        config: Mapping[str, Any], assets: Sequence[str] = (asset,)
+    ) -> Mapping[str, str]:
         instance.add_dynamic_partitions(str(runs.name), [run])
         graph = Graph(instance, found, {asset: config} if config else {}, console)
-        return graph.materialize([asset], partition_key=run)
+        return graph.materialize(assets, partition_key=run)
 
     return {"store": found["store"].open(), "materialize": materialize, "console": Console()}
 

@@ -6,6 +6,9 @@ import os
 from smotext_assets.graph import Corpus
 from smotext_assets.stages import is_inbox
 
+_OF_TEXTS = ("text", "newsgroups", "delimiter", "encoding")
+_OF_LABELS = ("label", "id", "explode")
+
 
 def add_corpus_options(parser: argparse.ArgumentParser) -> None:
     """The options beside the corpus itself."""
@@ -60,14 +63,35 @@ def asked_corpus(given: argparse.Namespace, *, usual: Corpus) -> Corpus:
 
 
 def unlabelled_corpus(given: argparse.Namespace, *, usual: Corpus) -> Corpus:
-    """The corpus without labels that was given, in which texts have the same column's name."""
-    if not given.unlabelled:
+    """The corpus without labels that was given, else the usual one, read as the labelled one is."""
+    source = given.unlabelled or usual.source
+    if not source:
         return usual
-    source = given.unlabelled
     is_local = "://" not in source and (os.path.exists(source) or is_inbox(source))
     return Corpus(
         source=os.path.abspath(source) if is_local else source,
         text=given.text,
         label=None,
         newsgroups=given.newsgroups,
+        delimiter=given.delimiter,
+        encoding=given.encoding,
     )
+
+
+def check_reads(given: argparse.Namespace, *, run: str) -> None:
+    """That there is something to read for the options that say how, of a run that is there.
+
+    Raises:
+        ValueError: its corpus is in the store, and such an option would be ignored.
+    """
+    names = _OF_LABELS if given.unlabelled else (*_OF_TEXTS, *_OF_LABELS)
+    usual = {"text": "text", "label": "label"}
+    ignored = [
+        f"--{name}" for name in names if getattr(given, name) not in (usual.get(name), None, False)
+    ]
+    if ignored:
+        raise ValueError(
+            f"{', '.join(ignored)}: options of how a corpus is read need one to read, and the run "
+            f"{run} takes the one in the store, which was read before: name the corpus too, or "
+            "leave them out"
+        )

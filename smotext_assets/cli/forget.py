@@ -11,7 +11,8 @@ from rich.text import Text
 
 from smotext_assets.automation import unfinished_runs
 from smotext_assets.forgetting import forget
-from smotext_assets.store import Store
+from smotext_assets.graph import run_config
+from smotext_assets.store import GENERATOR_FORGOTTEN, Store
 from smotext_core.schemas import EXPORTS
 
 
@@ -58,13 +59,26 @@ def forget_command(
         f"rows       {', '.join(f'{n} of {table}' for table, n in gone.items()) or 'none'}",
         f"labels     {', '.join(receipt['labels']) or 'none'}",
         f"runs       {', '.join(receipt['runs']) or 'none'}",
-        "Materialise evaluation, privacy_audit and dataset_card of these runs again.",
+        "Materialise evaluation, privacy_audit and dataset_card of these runs again: "
+        "`smotext card RUN` does.",
+        *_without_generator(store),
         *_exports(store, receipt["runs"]),
         "Left to you: the file the corpus is read from, backups, generators trained elsewhere, and "
         "compute logs that Dagster keeps in a bucket.",
     )
     console.print(Text("\n".join(lines)), soft_wrap=True)
     return 0
+
+
+def _without_generator(store: Store) -> list[str]:
+    """The runs whose generator is gone."""
+    told = [
+        at["run"]
+        for at in store.partitions("runs")
+        if GENERATOR_FORGOTTEN in run_config(store, at["run"])
+    ]
+    why = "whose generator was trained on a forgotten text and is deleted"
+    return [f"No more rows can be made for {', '.join(told)}, {why}"] if told else []
 
 
 def _exports(store: Store, runs: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from smotext_assets.cli.corpus import asked_corpus, unlabelled_corpus
+from smotext_assets.cli.corpus import asked_corpus, check_reads, unlabelled_corpus
 from smotext_assets.cli.materializing import Graph
 from smotext_assets.cli.pairs import pair_options
 from smotext_assets.cli.run_options import adapt_steps, asked_options
@@ -24,9 +25,13 @@ from smotext_assets.cli.summary import print_adaptation, print_summary
 from smotext_assets.graph import (
     BY_LABEL_AND_RUN,
     BY_RUN,
+    Corpus,
     GeneratorResource,
     Progress,
+    StoreResource,
     Table,
+    check_decodes,
+    check_made_by,
     frozen_run,
     generator_in_use,
     labels,
@@ -35,9 +40,13 @@ from smotext_assets.graph import (
     runs,
 )
 from smotext_assets.stages import (
+    LabelledTextsConfig,
     Options,
     holds_where_it_hurts,
     options_of_labels,
+    source_frames,
+    store_corpus,
+    store_labelled,
 )
 from smotext_assets.store import Store
 from smotext_core.xrag import described
@@ -85,6 +94,10 @@ def run_command(
         raise ValueError(f"a run key has letters, digits, - and _ only, got {run!r}")
     tables = found["store"].open()
     known = tables.manifest("runs", {"run": run}) is not None
+    if known:
+        check_decodes(run, run_config(tables, run))  # before anything is trained again
+    if known and not given.corpus:
+        check_reads(given, run=run)
     usual = found["generator"]
     found["generator"] = type(usual)(  # a copy would be configured as the original is
         generator=given.generator or usual.generator,
@@ -105,6 +118,8 @@ def run_command(
         markup=False,
         highlight=False,
     )
+    if known and ingests:
+        _check_corpus(tables, run, found["corpus"], found["store"])
     graph = Graph(instance, found, {}, console)
     if ingests:
         graph.materialize(["raw_corpus", "labelled_texts"])
@@ -175,6 +190,27 @@ def run_command(
     return 1 if bad else 0
 
 
+def _check_corpus(tables: Store, run: str, corpus: Corpus, store: StoreResource) -> None:
+    """Read the corpus of a run that is there, before it takes the place of the one in the store.
+
+    Raises:
+        ValueError: it is not the one that the run is frozen on.
+    """
+    with TemporaryDirectory() as folder:
+        apart = Store(folder)
+        for at in tables.partitions("forgotten"):  # what has a receipt stays away here too
+            apart.write("forgotten", tables.read("forgotten", at), at)
+        store_corpus(apart, source_frames(corpus, store, tell=lambda line: None), metadata={})
+        texts, _ = store_labelled(apart, LabelledTextsConfig())
+    frozen = run_config(tables, run)["corpus_sha256"]
+    if texts.sha256 != frozen:
+        raise ValueError(
+            f"the run {run} is frozen and corpus_sha256 was {frozen!r}, {corpus.source} gives "
+            f"{texts.sha256!r}: start a run with another key, or leave the corpus out to take the "
+            "one in the store, which stays as it was"
+        )
+
+
 def _print_how_read(tables: Store, table: str, console: Console) -> None:
     for line in Table(tables, table).metadata().get("read_as", []):  # type: ignore[union-attr]
         console.print(line, markup=False, highlight=False)
@@ -211,14 +247,7 @@ def _readapts(tables: Store, run: str, generator: GeneratorResource) -> bool:
     frozen, used = run_config(tables, run), generator_in_use(tables, generator)
     if used.fingerprint == frozen["generator_fingerprint"] and not used.fault:
         return tables.manifest("generator") is None
-    adapted_from = frozen.get("adapted_from", frozen["generator_fingerprint"])
-    if generator.fingerprint != adapted_from:
-        raise ValueError(
-            f"the run {run} was made by the generator {frozen['generator']} "
-            f"({frozen['generator_fingerprint']}), {generator.name} is {generator.fingerprint}: "
-            "give --generator, and --adapt where it was adapted, as they were, or start a run with "
-            "another key"
-        )
+    check_made_by(run, frozen, generator, in_use=used)
     return True
 
 

@@ -51,8 +51,9 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--unlabelled",
         metavar="FILE",
         help="texts of the same kind that nobody labelled, a corpus without labels, such as "
-        "help_desk:unlabelled: the generator is trained on them too, see --adapt, or --found makes "
-        "rows of them; default: SMOTEXT_UNLABELLED, else none",
+        "help_desk:unlabelled, read by the same --text, --newsgroups, --delimiter and --encoding: "
+        "the generator is trained on them too, see --adapt, or --found makes rows of them; "
+        "default: SMOTEXT_UNLABELLED, else none",
     )
     parser.add_argument(
         "--found",

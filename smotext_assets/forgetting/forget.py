@@ -37,6 +37,8 @@ from smotext_assets.forgetting.descendants import (
 from smotext_assets.forgetting.record import RECORD, Spoken, redact_record
 from smotext_assets.store import (
     FORGOTTEN,
+    GENERATOR_FORGOTTEN,
+    WITHDRAWN,
     MissingPartition,
     Store,
     document_of,
@@ -48,6 +50,7 @@ from smotext_core.card import page, paragraph
 from smotext_core.schemas import RAW_CORPUS, RUNS, conform
 from smotext_core.texts import content
 
+_TRAINED_ON = {"labelled_texts", "unlabelled_texts"}  # by adaptation
 _BEFORE = "before_forgetting"  # metadata of labelled_texts: sha256 of it, as runs were frozen on it
 
 
@@ -93,9 +96,12 @@ def forget(
         _apply(store, change)
     for label in receipt["labels"]:  # rows by number: theirs are other ones now
         store.delete("neighbors", {"label": label})
-    _follow(store)
+    _follow(store, trained_on=bool(_TRAINED_ON & set(receipt["tables"])))
     for run in receipt["runs"]:
         _withdraw_card(store, run)
+    in_use = store.manifest("generator")
+    if in_use is not None and in_use.metadata["adapted"]:  # the next run takes the configured one
+        store.delete("generator")
     store.delete_bytes("generators")
     if workspace is not None:
         for folder in sorted(path for path in workspace.glob("*") if path.is_dir()):
@@ -227,29 +233,36 @@ def _apply(store: Store, change: Change) -> None:
     store.write(change.table, kept, partition, metadata=metadata)
 
 
-def _follow(store: Store) -> None:
-    """Runs of the corpus as it was are runs of what is left of it: evidence can be made again."""
+def _follow(store: Store, *, trained_on: bool) -> None:
+    """Runs of the corpus as it was are runs of what is left of it: evidence can be made again.
+
+    Rows cannot, where the generator was `trained_on` what is gone: it is deleted, and adaptation to
+    what is left makes another one.
+    """
     manifest = store.manifest("labelled_texts")
-    before = manifest.metadata.get(_BEFORE) if manifest else None
-    if manifest is None or not isinstance(before, list):
+    if manifest is None:
         return
+    before = manifest.metadata.get(_BEFORE)
+    ours = {manifest.sha256, *(before if isinstance(before, list) else [])}
     for partition in store.partitions("runs"):
         frame = store.read("runs", partition)
-        if frame["corpus_sha256"][0] in before:
-            config = json.loads(frame["config"][0]) | {"corpus_sha256": manifest.sha256}
-            frame = frame.with_columns(
-                corpus_sha256=pl.lit(manifest.sha256),
-                config=pl.lit(json.dumps(config, sort_keys=True)),
-            )
+        if frame["corpus_sha256"][0] not in ours:
+            continue
+        config = json.loads(frame["config"][0]) | {"corpus_sha256": manifest.sha256}
+        if trained_on and "adapted_from" in config:
+            config[GENERATOR_FORGOTTEN] = True
+        told = json.dumps(config, sort_keys=True)
+        if told != frame["config"][0]:
+            frame = frame.with_columns(corpus_sha256=pl.lit(manifest.sha256), config=pl.lit(told))
             store.write("runs", conform(frame, RUNS), partition)
 
 
 def _withdraw_card(store: Store, run: str) -> None:
     """In place of a card that quotes the text a page that says so."""
     told = paragraph(
-        f"{notice(store, run)} This card quoted source texts and was withdrawn. The run's figures "
-        "in evaluation and privacy_audit were measured before. Materialise evaluation, "
-        "privacy_audit and dataset_card of this run to measure again and to have a card."
+        f"{notice(store, run)} {WITHDRAWN} The run's figures in evaluation and privacy_audit were "
+        "measured before. Materialise evaluation, privacy_audit and dataset_card of this run to "
+        "measure again and to have a card: smotext card does."
     )
     html = page("Synthetic texts", f"run {run}", facts=[], body=told[0])
     for name, text in (("html", html), ("md", f"# Synthetic texts, run {run}\n\n{told[1]}\n")):

@@ -7,8 +7,11 @@ from smotext_assets.graph.column_lineage import DESCRIPTIONS, column_lineage, or
 from smotext_assets.graph.engine import Engine, told
 from smotext_assets.graph.frozen_runs import (
     DEFAULTS,
+    check_decodes,
+    check_made_by,
     check_run,
     frozen_run,
+    judged_run,
     run_config,
     run_options,
 )
@@ -67,6 +70,8 @@ __all__ = [
     "TableIOManager",
     "Warehouse",
     "candidates_of",
+    "check_decodes",
+    "check_made_by",
     "check_run",
     "column_lineage",
     "column_schema",
@@ -74,6 +79,7 @@ __all__ = [
     "for_each_partition",
     "frozen_run",
     "generator_in_use",
+    "judged_run",
     "label_by_run",
     "labels",
     "load_in_use",

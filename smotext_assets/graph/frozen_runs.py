@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from smotext_assets.graph.generator_in_use import generator_in_use
+from smotext_assets.graph.generator_in_use import InUse, generator_in_use
 from smotext_assets.graph.resources import GeneratorResource
 from smotext_assets.graph.table_io import Table
-from smotext_assets.store import Store
+from smotext_assets.store import GENERATOR_FORGOTTEN, Store
 from smotext_core.mixing import check_options, sampling_targets
 from smotext_core.schemas import RUNS, conform
 
@@ -48,7 +48,7 @@ def frozen_run(
 
     Raises:
         ValueError: the run was frozen with other options, another corpus or generator; the
-            generator was adapted to another corpus.
+            generator was adapted to another corpus, or was deleted by `smotext forget`.
     """
     given = {name: value for name, value in asked.items() if value is not None}
     manifest, used = labelled_texts.manifest(), generator_in_use(store, generator)
@@ -81,15 +81,63 @@ def frozen_run(
         store.write("runs", conform(pl.DataFrame([row]), RUNS), {"run": run})
     # Read back: of two that came at once the later write counts for both.
     frozen = run_config(store, run)
-    differs = {
-        name: (frozen[name], value)
-        for name, value in {**given, **now}.items()
-        if frozen[name] != value
-    }
-    if differs:
-        told = "; ".join(f"{name} was {old!r}, is {new!r}" for name, (old, new) in differs.items())
-        raise ValueError(f"the run {run} is frozen and {told}: start a run with another key")
+    check_decodes(run, frozen)
+    _check_same(run, frozen, {**given, **now})
     return frozen
+
+
+def judged_run(
+    store: Store, run: str, *, labelled_texts: Table, generator: GeneratorResource
+) -> dict[str, Any]:
+    """The configuration of `run`, for what looks at its rows and decodes none.
+
+    That needs its corpus and its encoder, which adaptation leaves as it is: the adapted generator
+    may be gone, or another one in use.
+
+    Raises:
+        ValueError: the run was made of another corpus, or by a generator that is not the configured
+            one nor was adapted from it.
+    """
+    frozen = run_config(store, run)
+    _check_same(run, frozen, {"corpus_sha256": labelled_texts.sha256()})
+    check_made_by(run, frozen, generator, in_use=generator_in_use(store, generator))
+    return frozen
+
+
+def check_decodes(run: str, frozen: Mapping[str, Any]) -> None:
+    """Raises ValueError where the run's generator was deleted by `smotext forget`."""
+    if frozen.get(GENERATOR_FORGOTTEN):
+        raise ValueError(
+            f"the run {run} gets no more rows: its generator was trained on texts that were "
+            "forgotten, and was deleted with them. Start a run with another key; "
+            f"`smotext evaluate {run}` and `smotext card {run}` look at the rows that are left"
+        )
+
+
+def check_made_by(
+    run: str, frozen: Mapping[str, Any], generator: GeneratorResource, *, in_use: InUse
+) -> None:
+    """Raises ValueError where the run was made by another generator than the configured one, and
+    by none that was adapted from it."""
+    if in_use.fingerprint == frozen["generator_fingerprint"] and not in_use.fault:
+        return  # a run of an older version does not say what its generator was adapted from
+    if generator.fingerprint != frozen.get("adapted_from", frozen["generator_fingerprint"]):
+        raise ValueError(
+            f"the run {run} was made by the generator {frozen['generator']} "
+            f"({frozen['generator_fingerprint']}), {generator.name} is {generator.fingerprint}: "
+            "give --generator, and --adapt where it was adapted, as they were (SMOTEXT_GENERATOR "
+            "does as --generator), or start a run with another key"
+        )
+
+
+def _check_same(run: str, frozen: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    told = "; ".join(
+        f"{name} was {frozen[name]!r}, is {value!r}"
+        for name, value in now.items()
+        if frozen[name] != value
+    )
+    if told:
+        raise ValueError(f"the run {run} is frozen and {told}: start a run with another key")
 
 
 def run_options(corpus: pl.DataFrame, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from smotext_assets.store import Store
+from smotext_assets.store import Bucket, Store, s3_errors
 from smotext_core.xrag import load_generator, manifest_fingerprint, read_manifest
 
 if TYPE_CHECKING:
@@ -71,12 +71,23 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
     def open(self) -> Store:
         if not self.root.startswith("s3://"):
             return Store(self.root, group_readable=self.group_readable)
-        return Store(self.root, client=self._client(), group_readable=self.group_readable)
+        with s3_errors(self.root, "s3:ListBucket"):  # a profile may be named that is not there
+            client = self._client()
+        return Store(self.root, client=client, group_readable=self.group_readable)
 
     def open_bytes(self, address: str) -> IO[bytes]:
-        """The object at s3://bucket/key, as it comes."""
+        """The object at s3://bucket/key, in a nameless file.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            OSError, ValueError: see `s3_errors`.
+        """
         bucket, _, key = address.removeprefix("s3://").partition("/")
-        return cast(IO[bytes], self._client().get_object(Bucket=bucket, Key=key)["Body"])
+        with s3_errors(address, "s3:GetObject"):
+            file = Bucket(self._client(), bucket, "").open(key)
+        if file is None:
+            raise FileNotFoundError(f"{address}: the bucket {bucket} has no such object")
+        return file
 
     def beside(self, root: str) -> "StoreResource":
         """The same service and region at another folder or s3://bucket/prefix."""
@@ -107,20 +118,25 @@ class StoreResource(dg.ConfigurableResource["StoreResource"]):
         """Size and ETag of each object below s3://bucket/prefix/, by the rest of its key.
 
         Of the folders there only those named key=value are looked into, unless it is `deep`.
+
+        Raises:
+            OSError, ValueError: see `s3_errors`.
         """
         bucket, _, prefix = address.removeprefix("s3://").partition("/")
-        pages = self._client().get_paginator("list_objects_v2")
         found: dict[str, str] = {}
         folders = [prefix]
-        for folder in folders:  # it grows
-            for page in pages.paginate(Bucket=bucket, Prefix=folder, Delimiter="" if deep else "/"):
-                for item in page.get("Contents", []):
-                    found[item["Key"].removeprefix(prefix)] = f"{item['Size']}:{item['ETag']}"
-                folders += [
-                    below["Prefix"]
-                    for below in page.get("CommonPrefixes", [])
-                    if "=" in below["Prefix"].removeprefix(folder)
-                ]
+        delimiter = "" if deep else "/"
+        with s3_errors(address, "s3:ListBucket"):
+            pages = self._client().get_paginator("list_objects_v2")
+            for folder in folders:  # it grows
+                for page in pages.paginate(Bucket=bucket, Prefix=folder, Delimiter=delimiter):
+                    for item in page.get("Contents", []):
+                        found[item["Key"].removeprefix(prefix)] = f"{item['Size']}:{item['ETag']}"
+                    folders += [
+                        below["Prefix"]
+                        for below in page.get("CommonPrefixes", [])
+                        if "=" in below["Prefix"].removeprefix(folder)
+                    ]
         return found
 
     def _client(self) -> "S3Client":

@@ -13,7 +13,7 @@ from smotext_assets.graph import (
     Warehouse,
     follows,
     for_each_partition,
-    frozen_run,
+    judged_run,
     runs,
     with_candidate_vectors,
     with_vectors,
@@ -60,9 +60,7 @@ def dataset_card(
     shared = options_of_corpus(tables)
 
     def make(run: str) -> dict[str, object]:
-        frozen = frozen_run(
-            tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
-        )
+        frozen = judged_run(tables, run, labelled_texts=labelled_texts, generator=generator)
         rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
         rejected = tables.read_all("rejected_texts", {"run": run}, schema=REJECTED_TEXTS)
         made = (

@@ -18,6 +18,7 @@ from smotext_assets.graph import (
     Progress,
     StoreResource,
     Table,
+    check_decodes,
     column_schema,
     for_each_partition,
     generator_in_use,
@@ -103,6 +104,7 @@ def decoded_texts(
         pairs = class_pairs.read(label=label, run=run)
         vectors = interpolated_vectors.read(label=label, run=run)
         frozen = run_config(tables, run)
+        check_decodes(run, frozen)
         seed = frozen["seed"]
         encoder = interpolated_vectors.metadata(label=label, run=run)["encoder"]
         if encoder != generator.encoder_fingerprint:

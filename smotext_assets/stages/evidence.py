@@ -16,7 +16,7 @@ from smotext_assets.graph import (
     column_schema,
     follows,
     for_each_partition,
-    frozen_run,
+    judged_run,
     runs,
     with_candidate_vectors,
     with_vectors,
@@ -85,9 +85,7 @@ def evaluation(
 
     def make(run: str) -> dict[str, object]:
         rows = synthetic_texts.read_all(schema=SYNTHETIC_TEXTS, run=run)
-        frozen = frozen_run(
-            tables, run, labelled_texts=labelled_texts, generator=generator, asked={}
-        )
+        frozen = judged_run(tables, run, labelled_texts=labelled_texts, generator=generator)
 
         judged = synthetic_texts.sha256_by_label(run)
 
@@ -182,7 +180,7 @@ def privacy_audit(
     texts_of = ByLabel(corpus, by="label")
 
     def make(run: str) -> dict[str, object]:
-        frozen_run(tables, run, labelled_texts=labelled_texts, generator=generator, asked={})
+        judged_run(tables, run, labelled_texts=labelled_texts, generator=generator)
         rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
 
         def measure() -> tuple[pl.DataFrame, dict[str, str]]:

@@ -4,12 +4,15 @@ It knows frames and names, and neither assets nor what a column means.
 """
 
 from smotext_assets.store.batches import Batches
+from smotext_assets.store.bucket import Bucket, s3_errors
 from smotext_assets.store.files import LOCK_TIMEOUT_S, file_lock
 from smotext_assets.store.parquet import frame_sha256
 from smotext_assets.store.processes import fail_dead_runs, hold
 from smotext_assets.store.quarantine import QUARANTINED
 from smotext_assets.store.receipts import (
     FORGOTTEN,
+    GENERATOR_FORGOTTEN,
+    WITHDRAWN,
     days_forgotten,
     document_of,
     notice,
@@ -21,10 +24,13 @@ from smotext_assets.store.warehouse import refresh_warehouse
 
 __all__ = [
     "FORGOTTEN",
+    "GENERATOR_FORGOTTEN",
     "JSON",
     "LOCK_TIMEOUT_S",
     "QUARANTINED",
+    "WITHDRAWN",
     "Batches",
+    "Bucket",
     "Encoded",
     "Inputs",
     "Manifest",
@@ -39,5 +45,6 @@ __all__ = [
     "notice",
     "receipts",
     "refresh_warehouse",
+    "s3_errors",
     "without_forgotten",
 ]

@@ -18,6 +18,55 @@ if TYPE_CHECKING:
 READ_PAUSES_S = (0.1, 0.5, 2.0, 5.0)  # before an answer that was cut short is asked for again
 
 
+@contextmanager
+def s3_errors(uri: str, permission: str) -> Iterator[None]:
+    """What boto3 raises on the way to `uri` as an error of one line that says what to do.
+
+    Raises:
+        FileNotFoundError: there is no such bucket.
+        PermissionError: no credentials, or such as lack the `permission`.
+        ValueError: the address cannot be one.
+        ConnectionError: nothing answers, or its answer breaks off.
+        OSError: what S3 says went wrong.
+    """
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+        ProfileNotFound,
+    )
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code == "NoSuchBucket":
+            bucket = uri.removeprefix("s3://").partition("/")[0]
+            raise FileNotFoundError(
+                f"{uri}: there is no bucket {bucket}; create it, or correct its name or "
+                "AWS_ENDPOINT_URL"
+            ) from error
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
+            raise PermissionError(
+                f"S3 refused access to {uri} ({code}): the credentials in use need {permission}"
+            ) from error
+        raise OSError(f"S3 failed at {uri}: {error}") from error
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+        raise PermissionError(
+            f"S3 needs credentials for {uri}, and found none that are whole ({error}): set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        ) from error
+    except ParamValidationError as error:
+        raise ValueError(f"an address in S3 is s3://bucket/key, got {uri!r}") from error
+    except BotoCoreError as error:
+        raise ConnectionError(
+            f"S3 cannot be reached for {uri}: {error}; see that AWS_ENDPOINT_URL and the network "
+            "are right"
+        ) from error
+
+
 class Bucket:
     """Objects below s3://bucket/prefix, one PUT each."""
 
@@ -155,21 +204,5 @@ class Bucket:
                     Bucket=self.bucket, Key=item["Key"], VersionId=item["VersionId"]
                 )
 
-    @contextmanager
-    def _request(self, permission: str, name: str) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        uri = f"s3://{self.bucket}/{self.prefix}{name}"
-        try:
-            yield
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "NoSuchBucket":
-                raise FileNotFoundError(f"{uri}: there is no bucket {self.bucket}") from error
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 403:
-                raise PermissionError(
-                    f"S3 refused access to {uri} ({code}): the credentials in use need {permission}"
-                ) from error
-            raise OSError(f"S3 failed at {uri}: {error}") from error
-        except BotoCoreError as error:
-            raise ConnectionError(f"S3 cannot be reached for {uri}: {error}") from error
+    def _request(self, permission: str, name: str) -> AbstractContextManager[None]:
+        return s3_errors(f"s3://{self.bucket}/{self.prefix}{name}", permission)

@@ -42,6 +42,8 @@ def reproduce(
 ) -> list[Block]:
     """The section's text, a command for each set of labels that were made alike, and `config`.
 
+    No command where `smotext forget` has deleted the generator.
+
     Args:
         as `card.dataset_card`.
     """
@@ -57,8 +59,16 @@ def reproduce(
         command += ["--sampling-strategy", str(targets)]
     if config.get("across_documents") is False:
         command.append("--no-across-documents")
-    lines, unsaid = _lines(command, config.get("wanted", {}), options)
     frozen = json.dumps(config, indent=2, sort_keys=True, default=str, ensure_ascii=False)
+    if config.get("generator_forgotten"):
+        return [
+            paragraph(
+                "These rows cannot be made again: their generator was trained on source texts that "
+                "were forgotten since, and was deleted with them."
+            ),
+            code(frozen),
+        ]
+    lines, unsaid = _lines(command, config.get("wanted", {}), options)
     several = (
         "Its labels were made with different options: each command makes its own. "
         if len(lines) > 1

@@ -279,8 +279,12 @@ def local_file(source: str) -> Callable[[], IO[bytes]]:
 
 
 def copied(stream: IO[bytes]) -> Callable[[], IO[bytes]]:
-    """What opens a nameless copy on disk of a stream that can be read but once."""
-    copy = _copy(stream)
+    """What opens a nameless copy on disk of a stream that can be read but once.
+
+    One that lies on disk itself is its own copy; it may be closed.
+    """
+    on_disk = isinstance(stream, io.BufferedRandom)
+    copy = open(os.dup(stream.fileno()), "rb") if on_disk else _copy(stream)  # noqa: SIM115
 
     def reopen() -> IO[bytes]:
         copy.seek(0)

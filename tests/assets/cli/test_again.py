@@ -51,6 +51,27 @@ def test_known_run_of_another_corpus_is_refused_before_anything_is_made(
     assert home.files() == files
 
 
+def test_another_corpus_for_a_known_run_leaves_the_stored_one(
+    finished: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = copy_of(finished, tmp_path)
+    rows = corpus_rows()
+    other = write_corpus(tmp_path / "other.csv", rows[:-1])
+    files = home.files()
+    assert home.main("run", str(other), "--run", "r1") == 2
+    said = " ".join(capfd.readouterr().err.split())
+    assert "the run r1 is frozen and corpus_sha256 was" in said
+    assert f"{other} gives" in said
+    assert "start a run with another key, or leave the corpus out" in said
+    assert home.files() == files
+    # Its own is taken, also by a run whose corpus lacks what was forgotten, which its file has.
+    again = write_corpus(tmp_path / "again.csv", rows)
+    assert home.main("run", str(again), "--run", "r1") == 0
+    assert home.main("forget", "0") == 0
+    for _ in range(2):
+        assert home.main("run", str(again), "--run", "r2", "--labels", "medicine") == 0
+
+
 def test_run_keeps_the_options_it_was_made_with(home: Home, corpus: Path) -> None:
     given = ("run", str(corpus), "--run", "r1")
     assert home.main(*given, *OPTIONS, "--totals", "medicine=12,cooking=12") == 0

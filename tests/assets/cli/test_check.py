@@ -114,6 +114,14 @@ def test_check_fails_where_a_run_would(
     assert reason in said
 
 
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_check_refuses_a_number_of_candidates_that_cannot_be(
+    home: Home, corpus: Path, capfd: pytest.CaptureFixture[str], number: str
+) -> None:
+    assert home.main("check", str(corpus), "--candidates", number) == 2
+    assert f"--candidates must be 1 or more, got {number}" in capfd.readouterr().err
+
+
 def training(said: str) -> tuple[int, int]:
     found = re.search(r"otherwise: (\d+) to (\d+) minutes of a processor core more", said)
     assert found is not None, said

@@ -9,7 +9,7 @@ import pytest
 
 from smotext_assets.graph import StoreResource
 from smotext_assets.stages.inbox import inbox_frames
-from tests.assets.conftest import Home, corpus_rows, write_corpus
+from tests.assets.conftest import Home, copy_of, corpus_rows, write_corpus
 from tests.conftest import S3_BUCKET
 
 if TYPE_CHECKING:
@@ -115,3 +115,45 @@ def test_inbox_frames_reads_a_prefix(
         assert refused["document_id"].to_list() == ["label=__HIVE_DEFAULT_PARTITION__/p.csv"]
         assert "1 null label" in refused["reason"][0]
     assert dict(found.select("document_id", "label").iter_rows()) == expected
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_unlabelled_texts_are_read_as_the_corpus_is(
+    home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str], by: str
+) -> None:
+    """Bytes of cp850 are in doubt, and of two bars or semicolons either may part the fields."""
+    corpus, more = tmp_path / "tickets.csv", tmp_path / "more.csv"
+    rows = [f"Größe; {text}|{label}" for text, label in corpus_rows()]
+    corpus.write_bytes("\n".join(["body|label", *rows]).encode("cp850"))
+    texts = [f"Größe; parcel {n} of ours has not come yet|{n}" for n in range(20)]
+    more.write_bytes("\n".join(["body|text", *texts]).encode("cp850"))
+    options = ["--text", "body", "--delimiter", "|", "--encoding", "cp850"]
+    named = ["--unlabelled", str(more)] if by == "option" else []
+    if by == "variable":
+        home.environment = {"SMOTEXT_UNLABELLED": str(more)}
+    assert home.main("check", str(corpus), *options, *named) == 0
+    assert "20 unlabelled passages" in " ".join(capfd.readouterr().out.split())
+    given = ["run", str(corpus), "--run", "r1", "--labels", "medicine", *options, *named]
+    assert home.main(*given, "--adapt", "0") == 0
+    found = home.store.read("unlabelled_texts")["text"]
+    assert set(found) == {text.partition("|")[0] for text in texts}
+
+
+def test_run_refuses_options_of_reading_where_nothing_is_read(
+    finished: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    home = copy_of(finished, tmp_path)
+    files = home.files()
+    for words, refused in (
+        (["--delimiter", ";"], "--delimiter"),
+        (["--encoding", "cp1252", "--text", "body"], "--text, --encoding"),
+        (["--label", "kind", "--unlabelled", "more.csv", "--text", "body"], "--label"),
+        (["--explode"], "--explode"),
+        (["--newsgroups"], "--newsgroups"),
+        (["--id", "nr"], "--id"),
+    ):
+        assert home.main("run", "--run", "r1", *words) == 2
+        said = " ".join(capfd.readouterr().err.split())
+        assert said.startswith(f"smotext: {refused}: options of how a corpus is read need one")
+        assert "the run r1 takes the one in the store" in said
+    assert home.files() == files
