@@ -18,6 +18,7 @@ _BLOB = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)
 _PART = re.compile(r"part-[0-9a-f]{16}\.parquet")
 # Names a store gives to files: an inbox and exports may lie beside it, with parts of their own.
 OWN_FILE = re.compile(rf"{_PART.pattern}|batch-[0-9a-f]{{16}}-\d+-[0-9a-f]{{16}}\.parquet|\.tmp-.+")
+PAGES = ("dataset_card", "generators")  # folders of the files that are no table's
 
 
 class MissingPartition(LookupError):  # noqa: N818
@@ -80,6 +81,20 @@ def folder_of(table: str, partition: Mapping[str, str]) -> str:
 
 def are_keys(partition: Mapping[str, str]) -> bool:
     return all(_KEY.fullmatch(text) for pair in partition.items() for text in pair)
+
+
+def is_own(name: str) -> bool:
+    """Whether a store wrote the file `name`, from its root: it is a table's, a card or a generator.
+
+    Any other is somebody else's under the same prefix: of an inbox, an export, a backup.
+    """
+    folder, _, file = name.rpartition("/")
+    table, *pairs = folder.split("/")
+    if table in PAGES:
+        return True
+    keys = dict(pair.partition("=")[::2] for pair in pairs)
+    is_tables = bool(_KEY.fullmatch(table)) and all("=" in pair for pair in pairs)
+    return is_tables and are_keys(keys) and bool(file == MANIFEST or OWN_FILE.fullmatch(file))
 
 
 def blob_name(name: str) -> str:
