@@ -70,6 +70,12 @@ def forget_command(
 def _exports(store: Store, runs: Sequence[str]) -> list[str]:
     """Where these runs went out to, and how their rows go there too."""
     places = store.read_all("exports", schema=EXPORTS).filter(pl.col("run").is_in(list(runs)))
-    told = sorted(set(places["place"]))
+    if places.is_empty():
+        return []
     again = "Exports still have the rows: `smotext export RUN --to … --vacuum` writes them again"
-    return [f"{again}. They lie at {', '.join(told)}"] if told else []
+    cut_off = pl.col("done").eq(False).fill_null(False)  # null: of an older version
+    whole, begun = (sorted(set(places.filter(of)["place"])) for of in (~cut_off, cut_off))
+    lines = [f"{again}. They lie at {', '.join(whole)}" if whole else f"{again}."]
+    if begun:
+        lines.append(f"Begun and not finished, there in part or not at all: {', '.join(begun)}")
+    return lines

@@ -135,7 +135,8 @@ def exported_dataset(
 
     A folder a run, `README.md` and `data/` for Hugging Face's `datasets`, `croissant.json`,
     `csv/`; beside the runs one Delta table, `delta/`. What a gate holds back stays, and so does
-    every quarantined table. The table `exports` has a row per place that the run went out to.
+    every quarantined table. The table `exports` has a row per place that the run goes out to,
+    before the first byte is written there; an export that was cut off is not `done` in it.
     """
     tables = store.open()
     place = store.beside(config.to or exports.to)
@@ -197,16 +198,36 @@ def exported_dataset(
             for split, frame in splits.items():
                 content = csv_bytes(frame, bom=config.bom)
                 files[f"csv/{split}.csv"] = ("csv", content, frame.height)
+        at, rows = f"{target.root}/{run}", gone.rows.height
+        written: list[tuple[str, str, str, int, str | None, bool]] = [
+            (run, kind, f"{at}/{name}", n, hashlib.sha256(content).hexdigest(), True)
+            for name, (kind, content, n) in files.items()
+        ]
+        if "delta" in config.formats:
+            written.append((run, "delta", f"{target.root}/delta", rows, None, True))
+        table = pl.DataFrame(written, schema=EXPORTS, orient="row")
         folders = {name.partition("/")[0] for name in files}
-        for split in _SPLITS:  # of an export with more beside it
-            for name in (f"data/{split}.parquet", f"csv/{split}.csv"):
-                if name.partition("/")[0] in folders and name not in files:
-                    target.delete_file(f"{run}/{name}")
-        written: list[tuple[str, str, str, int, str | None]] = []
-        for name, (kind, content, n) in files.items():
+        old = [  # of an export with more beside it
+            name
+            for split in _SPLITS
+            for name in (f"data/{split}.parquet", f"csv/{split}.csv")
+            if name.partition("/")[0] in folders and name not in files
+        ]
+        before = tables.read_all("exports", {"run": run}, schema=EXPORTS)
+        others = before.filter(~pl.col("place").is_in(table["place"].to_list()))
+        told: dict[str, JSON] = {"left_out": [*gone.left_out]}
+
+        def record(known: pl.DataFrame, now: pl.DataFrame) -> None:
+            places = pl.concat([known, now]).sort("place", "format")
+            tables.write("exports", places, {"run": run}, metadata=told)
+
+        record(others, table.with_columns(done=pl.lit(False)))  # before anything can be outside
+        if not before.filter(pl.col("place").str.starts_with(f"{at}/"))["done"].all():
+            target.delete_bytes(run, unfinished=True)
+        for name in old:
+            target.delete_file(f"{run}/{name}")
+        for name, (_, content, _) in files.items():
             target.write_bytes(f"{run}/{name}", content)
-            digest = hashlib.sha256(content).hexdigest()
-            written.append((run, kind, f"{target.root}/{run}/{name}", n, digest))
         if "delta" in config.formats:
             put_in_delta(
                 f"{target.root}/delta",
@@ -217,21 +238,15 @@ def exported_dataset(
                 vacuum=config.vacuum,
                 storage_options=place.delta_options(),
             )
-            n = gone.rows.height
-            written.append((run, "delta", f"{target.root}/delta", n, None))
-        table = pl.DataFrame(written, schema=EXPORTS, orient="row")
-        before = tables.read_all("exports", {"run": run}, schema=EXPORTS)
-        known = before.filter(~pl.col("place").is_in(table["place"].to_list()))
-        told: dict[str, JSON] = {"left_out": [*gone.left_out]}
-        all_places = pl.concat([known, table]).sort("place", "format")
-        tables.write("exports", all_places, {"run": run}, metadata=told)
+        gone_files = [f"{at}/{name}" for name in old]
+        record(others.filter(~pl.col("place").is_in(gone_files)), table)
         return {
-            "dagster/partition_row_count": gone.rows.height,
-            "dagster/uri": f"{target.root}/{run}",
+            "dagster/partition_row_count": rows,
+            "dagster/uri": at,
             "left_out": dg.MetadataValue.md(
                 markdown_table(pl.DataFrame({"left out": gone.left_out}))
             ),
-            "places": dg.MetadataValue.md(markdown_table(table.drop("run", "sha256"))),
+            "places": dg.MetadataValue.md(markdown_table(table.drop("run", "sha256", "done"))),
         }
 
     for_each_partition(context, make)

@@ -318,10 +318,11 @@ class Store:
             raise FileNotFoundError(f"{self.root}/{name} does not exist")
         return data
 
-    def delete_bytes(self, folder: str) -> None:
-        """Delete every file below `folder`."""
+    def delete_bytes(self, folder: str, *, unfinished: bool = False) -> None:
+        """Delete every file below `folder`, or those alone that killed writers left unfinished."""
         for name in self._files.list(f"{blob_name(folder)}/"):
-            self._files.delete(name)
+            if not unfinished or name.rpartition("/")[2].startswith(".tmp-"):
+                self._files.delete(name)
 
     def delete_file(self, name: str) -> None:
         """Delete what `write_bytes` put there. An absent one is fine."""
