@@ -12,6 +12,15 @@ Inputs: TypeAlias = "Mapping[str, JSON | Encoded]"
 
 MANIFEST = "_manifest.json"
 BROUGHT_IN = ("reviews",)  # by people: no asset makes such a table again
+WRITTEN_BY = {  # the assets of tables that are none themselves
+    "gates": "synthetic_table",
+    "rejected_texts": "synthetic_texts",
+    "reader_calibration": "synthetic_texts",
+    "label_calibration": "synthetic_texts",
+    "calibration": "decoded_texts",
+    "neighbors": "class_pairs",
+    "exports": "exported_dataset",
+}
 LEFTOVER = ("part-", "batch-", ".tmp-")  # files of a table that count only if a manifest names them
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # 200: "label=" and a slug must fit a 255-byte name
 _BLOB = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
@@ -135,5 +144,17 @@ def remedy_of(table: str, partition: Mapping[str, str]) -> str:
     """
     if table in BROUGHT_IN:
         return f"delete {folder_of(table, partition)} and import the file that was read again"
+    if table == "rejected_rows" and "stage" in partition:
+        return f"materialise {partition['stage']}"
+    if table == "runs":
+        return (
+            f"bring {folder_of(table, partition)} back from a backup, or delete it and ask for the "
+            "run again with the options on its card"
+        )
+    if table == "forgotten":
+        return (
+            f"bring {folder_of(table, partition)} back from a backup: it says which texts stay away"
+        )
+    table = WRITTEN_BY.get(table, table)
     key = "|".join(partition[name] for name in sorted(partition))
     return f"materialise {table}" + (f", partition {key!r}" if key else "")
