@@ -99,8 +99,8 @@ SYNTHETIC_TEXTS = pl.Schema(
         "found_id": pl.String(),  # of a found row: the text_id in UNLABELLED_TEXTS; else null
     }
 )
-# Rows of an older version lack them: null there, all decoded, by sampling.
-LATER = ("origin", "found_id", "log_probability")
+# Rows of an older version lack them: null there, all decoded, by sampling; exports were done.
+LATER = ("origin", "found_id", "log_probability", "done")
 
 REJECTED_TEXTS = pl.Schema(
     [
@@ -257,6 +257,9 @@ EXPORTS = pl.Schema(
         "place": pl.String(),  # the file or table, a path or s3://…
         "rows": pl.Int64(),
         "sha256": pl.String(),  # of the file; of a Delta table null
+        # false: an export began that did not finish, all, some or none of it is there; null: of an
+        # older version, which told of finished ones alone
+        "done": pl.Boolean(),
     }
 )
 

@@ -67,7 +67,8 @@ def export_command(
         raise ValueError("; ".join(f"{key}: {why}" for key, why in failed.items()))
     manifest = store.manifest("exports", {"run": given.run})
     for place in store.read("exports", {"run": given.run}).iter_rows(named=True):
-        line = f"{place['format']:<12} {place['rows']:>7,}  {place['place']}"
+        begun = "  (begun and not finished)" if place["done"] is False else ""
+        line = f"{place['format']:<12} {place['rows']:>7,}  {place['place']}{begun}"
         console.print(Text(line), soft_wrap=True)
     left_out = manifest.metadata["left_out"] if manifest else []
     for reason in left_out if isinstance(left_out, list) else []:

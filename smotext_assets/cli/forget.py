@@ -12,7 +12,7 @@ from rich.text import Text
 from smotext_assets.automation import unfinished_runs
 from smotext_assets.forgetting import forget
 from smotext_assets.graph import run_config
-from smotext_assets.store import GENERATOR_FORGOTTEN, Store
+from smotext_assets.store import GENERATOR_FORGOTTEN, Store, read_sound
 from smotext_core.schemas import EXPORTS
 
 
@@ -83,7 +83,15 @@ def _without_generator(store: Store) -> list[str]:
 
 def _exports(store: Store, runs: Sequence[str]) -> list[str]:
     """Where these runs went out to, and how their rows go there too."""
-    places = store.read_all("exports", schema=EXPORTS).filter(pl.col("run").is_in(list(runs)))
-    told = sorted(set(places["place"]))
+    there, damage = read_sound(store, "exports", schema=EXPORTS)
+    unknown = [f"Exports that nobody can tell of: {told}" for told in damage]
+    places = there.filter(pl.col("run").is_in(list(runs)))
+    if places.is_empty():
+        return unknown
     again = "Exports still have the rows: `smotext export RUN --to … --vacuum` writes them again"
-    return [f"{again}. They lie at {', '.join(told)}"] if told else []
+    cut_off = pl.col("done").eq(False).fill_null(False)  # null: of an older version
+    whole, begun = (sorted(set(places.filter(of)["place"])) for of in (~cut_off, cut_off))
+    lines = [f"{again}. They lie at {', '.join(whole)}" if whole else f"{again}."]
+    if begun:
+        lines.append(f"Begun and not finished, there in part or not at all: {', '.join(begun)}")
+    return lines + unknown

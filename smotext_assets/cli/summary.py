@@ -1,6 +1,7 @@
 """What a run made, for a terminal."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from smotext_assets.graph import ByLabel, GeneratorResource, generator_in_use, run_config
 from smotext_assets.stages import stale_rows
-from smotext_assets.store import Store
+from smotext_assets.store import Manifest, Store, damaged, read_if_sound, read_sound
 from smotext_core.filters import COMPETENCE, FOUND, SURPLUS
 from smotext_core.privacy import held_back
 from smotext_core.reviews import MIN_VERDICTS, NOT_REACHED, RAISED, REACHED, TOO_FEW
@@ -23,23 +24,28 @@ def label_counts(store: Store, run: str) -> pl.DataFrame:
     """Per label of a run: label, real (train texts), wanted, made, refused, main_reason."""
     wanted = run_config(store, run)["wanted"]
     train_of = ByLabel(store.read("labelled_texts").filter(pl.col("split") == "train"))
-    held = set(held_back(store.read_all("gates", {"run": run}, schema=GATES))["label"])
-    rows = []
+    gates, _ = read_sound(store, "gates", {"run": run}, schema=GATES)
+    held, rows = set(held_back(gates)["label"]), []
     for partition in store.partitions("synthetic_table"):
         if partition["run"] != run:
             continue
         slug = partition["label"]
         real = train_of.get(slug)
-        made = store.read("synthetic_table", partition).height
-        rejected = store.read("rejected_texts", partition)
-        refused = rejected.filter(~pl.col("reason").is_in(list(SURPLUS)))
-        counts = refused["reason"].value_counts().sort("count", "reason", descending=True)
+        table = read_if_sound(store, "synthetic_table", partition)
+        rejected = read_if_sound(store, "rejected_texts", partition)
         label = real["label"][0] if real.height else slug
-        reason = counts["reason"][0] if counts.height else None
+        made = None if table is None else table.height
+        refused: int | None = None
+        reason: str | None = "a table is damaged"
+        if rejected is not None:
+            bad = rejected.filter(~pl.col("reason").is_in(list(SURPLUS)))
+            counts = bad["reason"].value_counts().sort("count", "reason", descending=True)
+            refused, reason = bad.height, counts["reason"][0] if counts.height else None
         reason = "held back by a gate" if label in held else reason  # as on the card
-        rows.append((label, real.height, wanted.get(slug, 0), made, refused.height, reason))
-    columns = ["label", "real", "wanted", "made", "refused", "main_reason"]
-    return pl.DataFrame(rows, schema=columns, orient="row").sort("real", "label")
+        rows.append((label, real.height, wanted.get(slug, 0), made, refused, reason))
+    counts_of = dict.fromkeys(("real", "wanted", "made", "refused"), pl.Int64)
+    schema = {"label": pl.String, **counts_of, "main_reason": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("real", "label")
 
 
 def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> None:
@@ -53,10 +59,12 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
     for cells in label_counts(store, run).iter_rows():
         table.add_row(*[Text("" if cell is None else str(cell)) for cell in cells])
     console.print(table)
-    published = store.read_all("synthetic_table", {"run": run}, schema=SYNTHETIC_TEXTS)
+    published, damage = read_sound(store, "synthetic_table", {"run": run}, schema=SYNTHETIC_TEXTS)
     if found := published.filter(origin=FOUND).height:
         console.print(f"{found} of the rows are real texts, found among the unlabelled ones")
-    held = held_back(store.read_all("gates", {"run": run}, schema=GATES))
+    judged, more = read_sound(store, "gates", {"run": run}, schema=GATES)
+    _print_damage([*damage, *more, *damaged(store, "rejected_texts", {"run": run})], console)
+    held = held_back(judged)
     for label, gates in held.group_by("label", maintain_order=True).agg("gate").iter_rows():
         console.print(
             Text(
@@ -70,7 +78,7 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
     for line in _by_readers(store, run):
         console.print(Text(line), soft_wrap=True)
     texts = dict(store.read("labelled_texts").select("text_id", "text").iter_rows())
-    for row in _samples(store, run).iter_rows(named=True):
+    for row in _samples(store, run, published).iter_rows(named=True):
         console.print(Text(f"\n{row['label']}  ", style="bold") + Text(row["sample_id"], "dim"))
         console.print(Text(f"  {row['text']}"))
         for parent, weight in zip(row["parent_ids"], row["weights"], strict=True):
@@ -107,9 +115,8 @@ def _by_readers(store: Store, run: str) -> list[str]:
     return lines
 
 
-def _samples(store: Store, run: str) -> pl.DataFrame:
+def _samples(store: Store, run: str, rows: pl.DataFrame) -> pl.DataFrame:
     """The closest text of each of the three rarest labels that got rows."""
-    rows = store.read_all("synthetic_table", {"run": run}, schema=SYNTHETIC_TEXTS)
     rarest = label_counts(store, run).filter(pl.col("made") > 0)["label"].head(3)
     return pl.concat(
         [
@@ -143,22 +150,37 @@ def print_adaptation(store: Store, console: Console) -> None:
     )
 
 
-def _rows_by_run(store: Store, table: str) -> dict[str, list[int]]:
-    """Rows of each label's partition, by run: one listing of the table, whatever runs there are."""
+def _rows_by_run(store: Store, table: str) -> tuple[dict[str, list[int]], list[str]]:
+    """Rows of each label's partition, by run: one listing of the table, whatever runs there are.
+    And of each damaged manifest what is wrong with it."""
+
+    def look(partition: dict[str, str]) -> Manifest | str | None:
+        try:
+            return store.manifest(table, partition)
+        except ValueError as error:
+            return str(error)
+
     partitions = store.partitions(table)
     with ThreadPoolExecutor(8) as pool:  # a bucket answers slowly, but many at once
-        manifests = list(pool.map(lambda partition: store.manifest(table, partition), partitions))
+        manifests = list(pool.map(look, partitions))
     found: dict[str, list[int]] = defaultdict(list)
     for partition, manifest in zip(partitions, manifests, strict=True):
-        if manifest is not None:  # deleted since it was listed
+        if isinstance(manifest, Manifest):  # not deleted since it was listed
             found[partition["run"]].append(manifest.rows)
-    return found
+    return found, [told for told in manifests if isinstance(told, str)]
+
+
+def _print_damage(told: Sequence[str], console: Console) -> None:
+    for line in told:
+        console.print(Text(f"damaged  {line}", style="red"), soft_wrap=True)
 
 
 def print_runs(store: Store, console: Console, *, generator: GeneratorResource) -> None:
     """The corpus's train texts by label; a line per run: what was frozen, rows wanted, made and
     not taken, be they refused or good and not needed; then which labels gates hold back, by what
-    was measured, and which were made from an older corpus or by another generator."""
+    was measured, and which were made from an older corpus or by another generator.
+
+    Damaged tables of labels are told with their remedy, and do not stop the others."""
     manifest = store.manifest("labelled_texts")
     if manifest is not None:
         train = store.read("labelled_texts").filter(pl.col("split") == "train")
@@ -173,10 +195,17 @@ def print_runs(store: Store, console: Console, *, generator: GeneratorResource) 
     table = Table(title=store.root, title_justify="left")
     for name in ("run", "labels", "wanted", "made", "not taken", "seed", "generator", "corpus"):
         table.add_column(name, overflow="fold")
-    made, rest = (_rows_by_run(store, name) for name in ("synthetic_table", "rejected_texts"))
+    made, damage = _rows_by_run(store, "synthetic_table")
+    # by their manifests: whoever reads a table's files finds what is damaged in them
+    rest, told = _rows_by_run(store, "rejected_texts")
+    damage += told
     for partition in runs:
         run = partition["run"]
-        frozen = run_config(store, run)
+        try:
+            frozen = run_config(store, run)
+        except (ValueError, FileNotFoundError) as error:
+            damage.append(str(error))
+            continue
         current = manifest is not None and manifest.sha256 == frozen["corpus_sha256"]
         cells = (
             run,
@@ -195,7 +224,9 @@ def print_runs(store: Store, console: Console, *, generator: GeneratorResource) 
         used = generator_in_use(store, generator).fingerprint
     except (ValueError, OSError):  # it is not at hand
         used = None
-    held = held_back(store.read_all("gates", schema=GATES))
+    judged, more = read_sound(store, "gates", schema=GATES)
+    _print_damage([*damage, *more], console)
+    held = held_back(judged)
     for run, label, gates in (
         held.group_by("run", "label", maintain_order=True).agg(pl.struct("gate", "value", "limit"))
     ).iter_rows():

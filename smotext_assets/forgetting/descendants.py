@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from smotext_assets.store import Store
+from smotext_assets.store import Store, read_if_sound
 from smotext_core.texts import content
 
 # Of label × run. The pairs come last: they tell which samples descend from a text.
@@ -180,11 +180,3 @@ def _change(
 
 def _document(text_id: pl.Expr) -> pl.Expr:
     return text_id.str.replace(r"#\d+$", "")
-
-
-def read_if_sound(store: Store, table: str, partition: dict[str, str]) -> pl.DataFrame | None:
-    """The partition; None where it is damaged or not there."""
-    try:
-        return store.read(table, partition)
-    except (ValueError, LookupError, FileNotFoundError):
-        return None

@@ -31,7 +31,6 @@ from smotext_assets.forgetting.descendants import (
     changes,
     phrases_of,
     quotes_of,
-    read_if_sound,
     speaks_of,
 )
 from smotext_assets.forgetting.record import RECORD, Spoken, redact_record
@@ -43,6 +42,7 @@ from smotext_assets.store import (
     Store,
     document_of,
     notice,
+    read_if_sound,
     receipts,
     refresh_warehouse,
 )

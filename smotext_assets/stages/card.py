@@ -20,12 +20,12 @@ from smotext_assets.graph import (
 )
 from smotext_assets.stages.recorded_options import options_of_corpus, options_of_labels
 from smotext_assets.stages.reviews import read_by_label
-from smotext_assets.store import Store, notice, refresh_warehouse
+from smotext_assets.store import Store, notice, read_sound, refresh_warehouse
 from smotext_core.card import MOST_MAPS, class_map
 from smotext_core.card import dataset_card as build_card
 from smotext_core.filters import shortfall
 from smotext_core.privacy import held_back
-from smotext_core.schemas import READER_CALIBRATION, REJECTED_TEXTS, SYNTHETIC_TEXTS
+from smotext_core.schemas import GATES, READER_CALIBRATION, REJECTED_TEXTS, SYNTHETIC_TEXTS
 
 
 @dg.asset(
@@ -62,15 +62,19 @@ def dataset_card(
     def make(run: str) -> dict[str, object]:
         frozen = judged_run(tables, run, labelled_texts=labelled_texts, generator=generator)
         rows = synthetic_table.read_all(schema=SYNTHETIC_TEXTS, run=run)
-        rejected = tables.read_all("rejected_texts", {"run": run}, schema=REJECTED_TEXTS)
+        of_run = {"run": run}
+        rejected, damage = read_sound(tables, "rejected_texts", of_run, schema=REJECTED_TEXTS)
         made = (
             with_candidate_vectors(rows, decoded_texts, found_texts, run=run)
             if rows.height
             else rows
         )
         names = dict(corpus.select("slug", "label").unique().iter_rows())
-        gates = _gates(tables, run)
-        held = set() if gates is None else set(held_back(gates)["label"])
+        gates, more = read_sound(tables, "gates", of_run, schema=GATES)
+        damage += more
+        for told in damage:
+            context.log.warning(told)
+        held = set(held_back(gates)["label"])
         made_of, refused_of = (ByLabel(frame, by="label") for frame in (made, rejected))
         slugs = sorted(synthetic_table.sha256_by_label(run))
         n_made = dict(made["label"].value_counts().iter_rows())
@@ -111,12 +115,12 @@ def dataset_card(
             evaluation=evaluation.read(run=run),
             privacy_audit=privacy_audit.read(run=run),
             pictures=pictures,
-            notice=notice(tables, run),
+            notice=_since(tables, run, damaged=len(damage)),
             examples=_examples(rejected),
-            gates=gates,
+            gates=gates if gates.height else None,
             acceptance=read_by_label(tables, run),
             reader_calibration=tables.read_all(
-                "reader_calibration", {"run": run}, schema=READER_CALIBRATION
+                "reader_calibration", of_run, schema=READER_CALIBRATION
             ),
             options={
                 slug: {**shared, **own} for slug, own in options_of_labels(tables, run).items()
@@ -141,11 +145,16 @@ def dataset_card(
         refresh_warehouse(tables, warehouse.file)
 
 
-def _gates(tables: Store, run: str) -> pl.DataFrame | None:
-    """The run's gates; None where none were judged."""
-    if not any(at["run"] == run for at in tables.partitions("gates")):
-        return None
-    return tables.read_all("gates", {"run": run})
+def _since(tables: Store, run: str, *, damaged: int) -> str | None:
+    """What the card must say of what happened to the run's tables."""
+    told = notice(tables, run)
+    if not damaged:
+        return told
+    line = (
+        f"{damaged} partitions of gates or rejected_texts are damaged and not counted here: "
+        "`smotext status` names them."
+    )
+    return f"{told} {line}" if told else line
 
 
 def _examples(rejected: pl.DataFrame) -> dict[str, str]:

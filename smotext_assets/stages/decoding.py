@@ -27,7 +27,7 @@ from smotext_assets.graph import (
     run_config,
     told,
 )
-from smotext_assets.store import JSON, Store
+from smotext_assets.store import JSON, Store, read_if_sound
 from smotext_core.card import markdown_table
 from smotext_core.filters import (
     LEAST_COMPETENCE,
@@ -314,7 +314,9 @@ def _calibrate(
         for other in tables.partitions("calibration"):
             manifest = tables.manifest("calibration", other) if other["run"] == at["run"] else None
             if manifest and manifest.metadata.get("made_from") == inputs:
-                return tables.read("calibration", other)
+                frame = read_if_sound(tables, "calibration", other)
+                if frame is not None:
+                    return frame
         return None
 
     def make() -> tuple[pl.DataFrame, dict[str, JSON]]:

@@ -1,7 +1,7 @@
 """exported_dataset: a run's published rows in the formats that others read."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import dagster as dg
@@ -22,7 +22,7 @@ from smotext_assets.graph import (
     runs,
 )
 from smotext_assets.stages.reviews import read_by_label, reviews_of
-from smotext_assets.store import JSON, QUARANTINED, Store
+from smotext_assets.store import JSON, QUARANTINED, Store, read_sound
 from smotext_core.card import markdown_table, verdict_lines
 from smotext_core.efficacy import verdicts
 from smotext_core.export import croissant, parquet, put_in_delta, readme, with_real
@@ -35,7 +35,6 @@ from smotext_core.schemas import (
     GATES,
     PRIVACY_AUDIT,
     SYNTHETIC_TEXTS,
-    conform,
 )
 from smotext_core.texts import csv_bytes
 
@@ -91,15 +90,17 @@ def leaving(tables: Store, run: str, slugs: Sequence[str]) -> Leaving:
     rows, published, left_out = [SYNTHETIC_TEXTS.to_frame()], [SYNTHETIC_TEXTS.to_frame()], []
     for slug in known:
         at = {"label": slug, "run": run}
-        accepted = tables.read_all("synthetic_texts", at, schema=SYNTHETIC_TEXTS).height
-        held = held_back(tables.read_all("gates", at, schema=GATES))["gate"].to_list()
+        (made, gates, table), damage = _sound(tables, at)
+        if damage:  # whether it is held back, or what it holds, nobody can tell
+            left_out.append(f"the rows of {slug}: {'; '.join(damage)}")
+            continue
+        accepted, held = made.height, held_back(gates)["gate"].to_list()
         if held:
             left_out.append(f"{accepted} rows of {slug}: held back by {', '.join(held)}")
             continue
-        frame = conform(tables.read("synthetic_table", at), SYNTHETIC_TEXTS)
-        there = frame.height
+        there = table.height
         # where the verdict is newer than the table
-        frame = apply_verdicts(frame, matching(reviews_of(tables, run), frame))
+        frame = apply_verdicts(table, matching(reviews_of(tables, run), table))
         if dropped := there - frame.height:
             left_out.append(f"{dropped} rows of {slug}: dropped by a reader")
         published.append(frame)
@@ -111,6 +112,17 @@ def leaving(tables: Store, run: str, slugs: Sequence[str]) -> Leaving:
             left_out.append(f"{accepted - there} rows of {slug}: dropped by a reader before")
     left_out.append(f"Never leave the store: {', '.join(QUARANTINED)}.")
     return Leaving(pl.concat(rows), pl.concat(published), left_out)
+
+
+def _sound(tables: Store, at: Mapping[str, str]) -> tuple[list[pl.DataFrame], list[str]]:
+    """The label's accepted rows, gates and published rows; and what of them is damaged."""
+    wanted = {
+        "synthetic_texts": SYNTHETIC_TEXTS,
+        "gates": GATES,
+        "synthetic_table": SYNTHETIC_TEXTS,
+    }
+    found = [read_sound(tables, name, at, schema=schema) for name, schema in wanted.items()]
+    return [frame for frame, _ in found], [told for _, damage in found for told in damage]
 
 
 @dg.asset(
@@ -135,7 +147,8 @@ def exported_dataset(
 
     A folder a run, `README.md` and `data/` for Hugging Face's `datasets`, `croissant.json`,
     `csv/`; beside the runs one Delta table, `delta/`. What a gate holds back stays, and so does
-    every quarantined table. The table `exports` has a row per place that the run went out to.
+    every quarantined table. The table `exports` has a row per place that the run goes out to,
+    before the first byte is written there; an export that was cut off is not `done` in it.
     """
     tables = store.open()
     place = store.beside(config.to or exports.to)
@@ -148,7 +161,7 @@ def exported_dataset(
         gone = leaving(tables, run, config.labels)
         corpus, frozen = labelled_texts.read(), run_config(tables, run)
         splits = with_real(gone.rows, corpus) if config.with_real else {"synthetic": gone.rows}
-        gates = tables.read_all("gates", {"run": run}, schema=GATES)
+        gates, _ = read_sound(tables, "gates", {"run": run}, schema=GATES)
         audit = tables.read_all("privacy_audit", {"run": run}, schema=PRIVACY_AUDIT)
         judged = verdicts(tables.read_all("evaluation", {"run": run}, schema=EVALUATION))
         lines = verdict_lines(judged, corpus, audit, gates, read_by_label(tables, run))
@@ -197,16 +210,38 @@ def exported_dataset(
             for split, frame in splits.items():
                 content = csv_bytes(frame, bom=config.bom)
                 files[f"csv/{split}.csv"] = ("csv", content, frame.height)
+        at, rows = f"{target.root}/{run}", gone.rows.height
+        written: list[tuple[str, str, str, int, str | None, bool]] = [
+            (run, kind, f"{at}/{name}", n, hashlib.sha256(content).hexdigest(), True)
+            for name, (kind, content, n) in files.items()
+        ]
+        if "delta" in config.formats:
+            written.append((run, "delta", f"{target.root}/delta", rows, None, True))
+        table = pl.DataFrame(written, schema=EXPORTS, orient="row")
         folders = {name.partition("/")[0] for name in files}
-        for split in _SPLITS:  # of an export with more beside it
-            for name in (f"data/{split}.parquet", f"csv/{split}.csv"):
-                if name.partition("/")[0] in folders and name not in files:
-                    target.delete_file(f"{run}/{name}")
-        written: list[tuple[str, str, str, int, str | None]] = []
-        for name, (kind, content, n) in files.items():
+        old = [  # of an export with more beside it
+            name
+            for split in _SPLITS
+            for name in (f"data/{split}.parquet", f"csv/{split}.csv")
+            if name.partition("/")[0] in folders and name not in files
+        ]
+        before, damage = read_sound(tables, "exports", {"run": run}, schema=EXPORTS)
+        for told in damage:
+            context.log.warning(f"where {run} went before is not known any more: {told}")
+        others = before.filter(~pl.col("place").is_in(table["place"].to_list()))
+        about: dict[str, JSON] = {"left_out": [*gone.left_out]}
+
+        def record(known: pl.DataFrame, now: pl.DataFrame) -> None:
+            places = pl.concat([known, now]).sort("place", "format")
+            tables.write("exports", places, {"run": run}, metadata=about)
+
+        record(others, table.with_columns(done=pl.lit(False)))  # before anything can be outside
+        if not before.filter(pl.col("place").str.starts_with(f"{at}/"))["done"].all():
+            target.delete_bytes(run, unfinished=True)
+        for name in old:
+            target.delete_file(f"{run}/{name}")
+        for name, (_, content, _) in files.items():
             target.write_bytes(f"{run}/{name}", content)
-            digest = hashlib.sha256(content).hexdigest()
-            written.append((run, kind, f"{target.root}/{run}/{name}", n, digest))
         if "delta" in config.formats:
             put_in_delta(
                 f"{target.root}/delta",
@@ -217,21 +252,15 @@ def exported_dataset(
                 vacuum=config.vacuum,
                 storage_options=place.delta_options(),
             )
-            n = gone.rows.height
-            written.append((run, "delta", f"{target.root}/delta", n, None))
-        table = pl.DataFrame(written, schema=EXPORTS, orient="row")
-        before = tables.read_all("exports", {"run": run}, schema=EXPORTS)
-        known = before.filter(~pl.col("place").is_in(table["place"].to_list()))
-        told: dict[str, JSON] = {"left_out": [*gone.left_out]}
-        all_places = pl.concat([known, table]).sort("place", "format")
-        tables.write("exports", all_places, {"run": run}, metadata=told)
+        gone_files = [f"{at}/{name}" for name in old]
+        record(others.filter(~pl.col("place").is_in(gone_files)), table)
         return {
-            "dagster/partition_row_count": gone.rows.height,
-            "dagster/uri": f"{target.root}/{run}",
+            "dagster/partition_row_count": rows,
+            "dagster/uri": at,
             "left_out": dg.MetadataValue.md(
                 markdown_table(pl.DataFrame({"left out": gone.left_out}))
             ),
-            "places": dg.MetadataValue.md(markdown_table(table.drop("run", "sha256"))),
+            "places": dg.MetadataValue.md(markdown_table(table.drop("run", "sha256", "done"))),
         }
 
     for_each_partition(context, make)

@@ -12,7 +12,7 @@ from smotext_assets.stages.publication import (
     min_accepted_of,
     was_judged_by_evaluation,
 )
-from smotext_assets.store import JSON, Store
+from smotext_assets.store import JSON, Store, read_if_sound
 from smotext_core.privacy import ACCEPTED, decided
 
 Options: TypeAlias = "dict[str, dict[str, JSON]]"  # by asset, by name; defaults are left out
@@ -56,9 +56,9 @@ def _of_label(store: Store, at: dict[str, str]) -> Options:
 
 
 def _published(store: Store, at: dict[str, str]) -> dict[str, JSON]:
-    if store.manifest("gates", at) is None:
+    gates = read_if_sound(store, "gates", at)
+    if gates is None:
         return {}
-    gates = store.read("gates", at)
     limits: list[float] = gates.filter(gate=ACCEPTED)["limit"].to_list()
     options: dict[str, JSON] = {
         **({"min_accepted_share": limits[0]} if limits else {}),

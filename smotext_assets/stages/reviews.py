@@ -13,7 +13,7 @@ from smotext_assets.graph import (
     for_each_partition,
     runs,
 )
-from smotext_assets.store import Store
+from smotext_assets.store import Store, read_sound
 from smotext_core.card import markdown_table
 from smotext_core.privacy import READERS
 from smotext_core.reviews import acceptance, calibrate_on_reviews, matching, standing
@@ -107,7 +107,7 @@ def _by_run(tables: Store) -> pl.DataFrame:
     for at in tables.partitions("runs"):
         run = at["run"]
         rows = tables.read_all("synthetic_texts", at, schema=SYNTHETIC_TEXTS)
-        gates = tables.read_all("gates", at, schema=GATES).filter(gate=READERS)
+        gates = read_sound(tables, "gates", at, schema=GATES)[0].filter(gate=READERS)
         limits = dict(gates.select("label", "limit").iter_rows())
         of_label = dict(rows.group_by("label").len().iter_rows())
         told = acceptance(matching(reviews_of(tables, run), rows))

@@ -22,12 +22,8 @@ def stale_rows(store: Store, *, generator_fingerprint: str | None) -> pl.DataFra
     for partition in store.partitions("synthetic_table"):
         run, label = partition["run"], partition["label"]
         if run not in reasons:
-            frozen = run_config(store, run)
-            reasons[run] = []
-            if corpus is None or frozen["corpus_sha256"] != corpus.sha256:
-                reasons[run].append("older corpus")
-            if generator_fingerprint not in (None, frozen["generator_fingerprint"]):
-                reasons[run].append(f"other generator {frozen['generator_fingerprint'][:8]}")
+            sha256 = None if corpus is None else corpus.sha256
+            reasons[run] = _of_run(store, run, sha256, generator_fingerprint)
         why = list(reasons[run])
         if "older corpus" in why and not _same_texts(store, label=label, run=run):
             why[0] = "older corpus, other texts of this label"
@@ -36,10 +32,24 @@ def stale_rows(store: Store, *, generator_fingerprint: str | None) -> pl.DataFra
     return pl.DataFrame(rows, schema=_STALE, orient="row").sort("run", "label")
 
 
+def _of_run(store: Store, run: str, corpus: str | None, generator: str | None) -> list[str]:
+    try:
+        frozen = run_config(store, run)
+    except (ValueError, FileNotFoundError) as error:  # damaged: nobody can tell
+        return [str(error)]
+    reasons = [] if frozen["corpus_sha256"] == corpus else ["older corpus"]
+    if generator not in (None, frozen["generator_fingerprint"]):
+        reasons.append(f"other generator {frozen['generator_fingerprint'][:8]}")
+    return reasons
+
+
 def _same_texts(store: Store, *, label: str, run: str) -> bool:
     """Whether the label's vectors are those that the run's pairs were made of."""
-    pairs = store.manifest("class_pairs", {"label": label, "run": run})
-    vectors = store.manifest("embeddings", {"label": label})
+    try:
+        pairs = store.manifest("class_pairs", {"label": label, "run": run})
+        vectors = store.manifest("embeddings", {"label": label})
+    except ValueError:  # damaged
+        return False
     return (
         pairs is not None and vectors is not None and pairs.metadata["embeddings"] == vectors.sha256
     )

@@ -20,7 +20,7 @@ from smotext_assets.graph import (
 )
 from smotext_assets.stages.placement import map_metadata
 from smotext_assets.stages.reviews import calibrate_by_readers, reviews_of
-from smotext_assets.store import JSON, Encoded, Store
+from smotext_assets.store import JSON, Encoded, Store, read_if_sound
 from smotext_core.card import class_map, markdown_table
 from smotext_core.filters import (
     FOUND,
@@ -236,7 +236,10 @@ def synthetic_texts(
             },
             make=choose,
         )
-        rejected = tables.read("rejected_texts", partition)
+        rejected = read_if_sound(tables, "rejected_texts", partition)
+        if rejected is None:  # damaged since: the same choice tells the same reasons
+            choose()
+            rejected = tables.read("rejected_texts", partition)
         reasons = rejected.group_by("reason").len("rows").sort("rows", "reason", descending=True)
         return {
             "dagster/partition_row_count": frame.height,

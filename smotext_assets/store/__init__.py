@@ -5,6 +5,7 @@ It knows frames and names, and neither assets nor what a column means.
 
 from smotext_assets.store.batches import Batches
 from smotext_assets.store.bucket import Bucket, s3_errors
+from smotext_assets.store.damaged import damaged, read_if_sound, read_sound
 from smotext_assets.store.files import LOCK_TIMEOUT_S, file_lock
 from smotext_assets.store.parquet import frame_sha256
 from smotext_assets.store.processes import fail_dead_runs, hold
@@ -36,6 +37,7 @@ __all__ = [
     "Manifest",
     "MissingPartition",
     "Store",
+    "damaged",
     "days_forgotten",
     "document_of",
     "fail_dead_runs",
@@ -43,6 +45,8 @@ __all__ = [
     "frame_sha256",
     "hold",
     "notice",
+    "read_if_sound",
+    "read_sound",
     "receipts",
     "refresh_warehouse",
     "s3_errors",

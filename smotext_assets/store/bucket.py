@@ -5,12 +5,13 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from smotext_assets.store.files import COPY_BYTES
+from smotext_assets.store.manifests import is_own
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -190,19 +191,24 @@ class Bucket:
         return True
 
     def purge(self) -> None:
-        """Delete all versions but the latest, where the bucket keeps any, then delete markers."""
+        """Delete all versions but the latest of the store's own files, where the bucket keeps any,
+        then their delete markers. Nothing brings a version back: those of others are theirs."""
         with self._request("s3:ListBucketVersions and s3:DeleteObjectVersion", ""):
             pages = self.client.get_paginator("list_object_versions").paginate(
                 Bucket=self.bucket, Prefix=self.prefix
             )
             old, markers = [], []
             for page in pages:
-                old += [item for item in page.get("Versions", []) if not item["IsLatest"]]
-                markers += page.get("DeleteMarkers", [])
+                versions, deleted = page.get("Versions", []), page.get("DeleteMarkers", [])
+                old += [item for item in versions if not item["IsLatest"] and self._owns(item)]
+                markers += [item for item in deleted if self._owns(item)]
             for item in (*old, *markers):  # a marker that went first would bring a version back
                 self.client.delete_object(
                     Bucket=self.bucket, Key=item["Key"], VersionId=item["VersionId"]
                 )
+
+    def _owns(self, item: Mapping[str, Any]) -> bool:
+        return is_own(str(item["Key"]).removeprefix(self.prefix))
 
     def _request(self, permission: str, name: str) -> AbstractContextManager[None]:
         return s3_errors(f"s3://{self.bucket}/{self.prefix}{name}", permission)

@@ -24,6 +24,7 @@ from smotext_assets.store.manifests import (
     MissingPartition,
     decode,
     folder_of,
+    is_own,
     remedy_of,
 )
 
@@ -114,10 +115,10 @@ def open_committed(files: Folder | Bucket, manifest: Manifest) -> IO[bytes]:
 def delete_unnamed(files: Folder | Bucket) -> None:
     """Delete every table's file that no manifest names. Nobody may be writing.
 
-    Files with other names are somebody else's."""
+    Files with other names, or in other folders, are somebody else's."""
     for name in files.list(""):
         folder, _, file = name.rpartition("/")
-        if OWN_FILE.fullmatch(file):
+        if OWN_FILE.fullmatch(file) and is_own(name):
             data = files.get(f"{folder}/{MANIFEST}")
             if data is None or decode(data, folder).path != name:
                 files.delete(name)

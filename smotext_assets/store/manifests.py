@@ -12,12 +12,22 @@ Inputs: TypeAlias = "Mapping[str, JSON | Encoded]"
 
 MANIFEST = "_manifest.json"
 BROUGHT_IN = ("reviews",)  # by people: no asset makes such a table again
+WRITTEN_BY = {  # the assets of tables that are none themselves
+    "gates": "synthetic_table",
+    "rejected_texts": "synthetic_texts",
+    "reader_calibration": "synthetic_texts",
+    "label_calibration": "synthetic_texts",
+    "calibration": "decoded_texts",
+    "neighbors": "class_pairs",
+    "exports": "exported_dataset",
+}
 LEFTOVER = ("part-", "batch-", ".tmp-")  # files of a table that count only if a manifest names them
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")  # 200: "label=" and a slug must fit a 255-byte name
 _BLOB = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 _PART = re.compile(r"part-[0-9a-f]{16}\.parquet")
 # Names a store gives to files: an inbox and exports may lie beside it, with parts of their own.
 OWN_FILE = re.compile(rf"{_PART.pattern}|batch-[0-9a-f]{{16}}-\d+-[0-9a-f]{{16}}\.parquet|\.tmp-.+")
+PAGES = ("dataset_card", "generators")  # folders of the files that are no table's
 
 
 class MissingPartition(LookupError):  # noqa: N818
@@ -82,6 +92,20 @@ def are_keys(partition: Mapping[str, str]) -> bool:
     return all(_KEY.fullmatch(text) for pair in partition.items() for text in pair)
 
 
+def is_own(name: str) -> bool:
+    """Whether a store wrote the file `name`, from its root: it is a table's, a card or a generator.
+
+    Any other is somebody else's under the same prefix: of an inbox, an export, a backup.
+    """
+    folder, _, file = name.rpartition("/")
+    table, *pairs = folder.split("/")
+    if table in PAGES:
+        return True
+    keys = dict(pair.partition("=")[::2] for pair in pairs)
+    is_tables = bool(_KEY.fullmatch(table)) and all("=" in pair for pair in pairs)
+    return is_tables and are_keys(keys) and bool(file == MANIFEST or OWN_FILE.fullmatch(file))
+
+
 def blob_name(name: str) -> str:
     """`name`, if it can be that of a file that is not a table's."""
     if not _BLOB.fullmatch(name) or name.rpartition("/")[2].startswith((MANIFEST, *LEFTOVER)):
@@ -120,5 +144,17 @@ def remedy_of(table: str, partition: Mapping[str, str]) -> str:
     """
     if table in BROUGHT_IN:
         return f"delete {folder_of(table, partition)} and import the file that was read again"
+    if table == "rejected_rows" and "stage" in partition:
+        return f"materialise {partition['stage']}"
+    if table == "runs":
+        return (
+            f"bring {folder_of(table, partition)} back from a backup, or delete it and ask for the "
+            "run again with the options on its card"
+        )
+    if table == "forgotten":
+        return (
+            f"bring {folder_of(table, partition)} back from a backup: it says which texts stay away"
+        )
+    table = WRITTEN_BY.get(table, table)
     key = "|".join(partition[name] for name in sorted(partition))
     return f"materialise {table}" + (f", partition {key!r}" if key else "")

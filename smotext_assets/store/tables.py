@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -228,7 +228,7 @@ class Store:
 
     def read_frames(
         self, table: str, partition: Mapping[str, str] = {}, *, columns: list[str] | None = None
-    ) -> Iterator[pl.DataFrame]:
+    ) -> Generator[pl.DataFrame, None, None]:
         """The partition, one frame a row group, its sha256 checked before the first; as `read`."""
         with open_current(self._files, table, partition) as file:
             yield from read_frames(file, columns=columns)
@@ -318,10 +318,11 @@ class Store:
             raise FileNotFoundError(f"{self.root}/{name} does not exist")
         return data
 
-    def delete_bytes(self, folder: str) -> None:
-        """Delete every file below `folder`."""
+    def delete_bytes(self, folder: str, *, unfinished: bool = False) -> None:
+        """Delete every file below `folder`, or those alone that killed writers left unfinished."""
         for name in self._files.list(f"{blob_name(folder)}/"):
-            self._files.delete(name)
+            if not unfinished or name.rpartition("/")[2].startswith(".tmp-"):
+                self._files.delete(name)
 
     def delete_file(self, name: str) -> None:
         """Delete what `write_bytes` put there. An absent one is fine."""

@@ -39,7 +39,8 @@ def put_in_delta(
         rows: SYNTHETIC_TEXTS of the run, of the labels asked for.
         published: SYNTHETIC_TEXTS, all that the run has published.
         labels: what was asked for; rows of other labels stay. None: all.
-        vacuum: delete the files of former versions, at once: who still reads one loses it.
+        vacuum: delete the files of former versions, and what killed writers left, at once: who
+            still reads one loses it.
 
     Raises:
         ImportError: deltalake is not installed.
@@ -84,7 +85,8 @@ def put_in_delta(
         )
     table = DeltaTable(uri, storage_options=options)
     if vacuum:
-        table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+        # full: also what a killed writer put there and never named in the log
+        table.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
     return table.version()
 
 

@@ -1,10 +1,14 @@
 """The IAM policies of deploy/ against every S3 call that the graph and the compute logs make."""
 
 import json
+import logging
+import os
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import boto3
 import polars as pl
@@ -16,6 +20,8 @@ from dagster_aws.s3 import S3ComputeLogManager
 
 from smotext_assets.graph.resources import StoreResource
 from smotext_assets.store.tables import Store
+from smotext_core.export import put_in_delta
+from smotext_core.schemas import SYNTHETIC_TEXTS
 from tests.deploy.conftest import DEPLOY, read_yaml
 
 if TYPE_CHECKING:
@@ -185,8 +191,8 @@ def test_policy_of_forgetting_allows_deleting_old_versions_and_nothing_else(
     needed: set[Permission], bucket: str
 ) -> None:
     store = StoreResource(root=f"s3://{bucket}/store").open()
-    store.write_bytes("cards/a.html", b"1")
-    store.write_bytes("cards/a.html", b"2")
+    store.write_bytes("dataset_card/a.html", b"1")
+    store.write_bytes("dataset_card/a.html", b"2")
     needed.clear()
     store.purge()
     own = granted("iam-policy-forget.json")
@@ -195,9 +201,101 @@ def test_policy_of_forgetting_allows_deleting_old_versions_and_nothing_else(
     assert set(own) == {line for permission in needed for line in allowing(permission, own)}
 
 
+def exports(bucket: str) -> None:
+    """All that an export does at its destination: files that come and go, the Delta table."""
+    resource = StoreResource(
+        root=f"s3://{bucket}/exports", endpoint_url=os.environ["AWS_ENDPOINT_URL"]
+    )
+    target = resource.open()
+    target.write_bytes("r1/data/train.parquet", b"1")
+    target.delete_file("r1/data/train.parquet")
+    row = dict.fromkeys(SYNTHETIC_TEXTS) | {"sample_id": "s", "label": "l", "run": "r1"}
+    rows = pl.DataFrame([row, row | {"sample_id": "t"}], schema=SYNTHETIC_TEXTS)
+    for frame in (rows, rows.head(1)):
+        put_in_delta(
+            f"{target.root}/delta",
+            frame,
+            run="r1",
+            published=rows,
+            vacuum=True,
+            storage_options=resource.delta_options(),
+        )
+
+
+def answered(caplog: pytest.LogCaptureFixture, bucket: str) -> set[Permission]:
+    """The permissions that the requests which came to the server need, whoever made them."""
+    found = set()
+    for method, path in re.findall(r"(GET|HEAD|PUT|POST|DELETE) (/\S+) HTTP", caplog.text):
+        name, _, key = unquote(urlsplit(path).path).removeprefix("/").partition("/")
+        assert name == bucket, path
+        if key:
+            actions = {"GET": "GetObject", "HEAD": "GetObject", "DELETE": "DeleteObject"}
+            action = actions.get(method, "PutObject")
+        else:
+            action = {"GET": "ListBucket", "POST": "DeleteObject"}[method]
+        if method == "POST" and not key:
+            key = "exports/delta/many"  # of a deletion of many, the keys are in its body
+        resource = f"arn:aws:s3:::{name}/{key}" if key else f"arn:aws:s3:::{name}"
+        found.add(Permission(f"s3:{action}", resource))
+    return found
+
+
+def test_policy_of_exports_allows_what_they_need_and_nothing_else(
+    bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "werkzeug"):
+        exports(bucket)
+    found, own = answered(caplog, bucket), granted("iam-policy-exports.json")
+    assert len(found) > 5
+    both = [*granted("iam-policy.json"), *own]
+    assert [permission for permission in sorted(found) if not allowing(permission, both)] == []
+    assert set(own) == {line for permission in found for line in allowing(permission, own)}
+    # who does not export may not write there
+    denied = [p for p in found if not allowing(p, granted("iam-policy.json"))]
+    assert {p.action for p in denied} == {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
+
+
+def addresses(name: str) -> dict[str, list[str]]:
+    """The s3:// addresses of an example file by their variable: in the comment above it, in its
+    line, or in the line below, which has its value."""
+    found: dict[str, list[str]] = {}
+    above: list[str] = []
+    variable = ""
+    for line in (DEPLOY / name).read_text().splitlines():
+        there = [a for a in re.findall(r"s3://[\w./-]+\b/?", line) if a != "s3://bucket/prefix"]
+        if named := re.match(r"(?:# ?|\s+- name: )?(SMOTEXT_\w+)(?:=|$)", line):
+            variable = named[1]
+            there = above + there
+        if named or line.strip().startswith("value:"):
+            found.setdefault(variable, []).extend(there)
+            above = []
+        else:
+            above += there
+    return {variable: told for variable, told in found.items() if told}
+
+
+@pytest.mark.parametrize("name", [".env.example", "helm-values.yaml"])
+def test_addresses_in_the_examples_are_allowed(name: str) -> None:
+    found = addresses(name)
+    assert {"SMOTEXT_INBOX", "SMOTEXT_UNLABELLED", "SMOTEXT_EXPORTS"} <= found.keys()
+    for variable, told in found.items():
+        lines, actions = granted("iam-policy.json"), ["GetObject"]
+        if variable in ("SMOTEXT_STORE", "SMOTEXT_EXPORTS"):
+            actions += ["PutObject", "DeleteObject"]
+        if variable == "SMOTEXT_EXPORTS":
+            lines += granted("iam-policy-exports.json")
+        for address in told:
+            key = address.removeprefix("s3://")
+            key = key if "." in key.rpartition("/")[2] else f"{key.rstrip('/')}/file"
+            for action in actions:
+                permission = Permission(f"s3:{action}", f"arn:aws:s3:::{key}")
+                assert allowing(permission, lines), (variable, address, action)
+
+
 @pytest.mark.parametrize(
     ("action", "resource"),
     [
+        ("s3:PutObject", "smotext/exports/r1/README.md"),
         ("s3:DeleteObject", "smotext/logs/storage/run/step.err"),
         ("s3:PutObject", "smotext/corpus/notes.csv"),
         ("s3:GetObject", "smotext/backup/dump"),

@@ -1,10 +1,13 @@
 """The inbox: files that are put there come in, each once."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+from dagster._daemon.sensor import fetch_existing_runs
 
 from smotext_assets.automation import schedules as automation
 from smotext_assets.definitions import definitions, resources
@@ -111,18 +114,64 @@ def test_inbox_ignores_hidden_and_partial_names(folder: Path, inbox: Inbox) -> N
     assert "no whole file; growing: []" in inbox.said()
 
 
-def test_inbox_asks_again_with_another_key_for_what_it_had_before(
-    folder: Path, inbox: Inbox
-) -> None:
-    keys = []
+class Daemon:
+    """Carries out what a sensor asks for, unless Dagster has a run of the same key."""
+
+    def __init__(self, home: Home, source: str) -> None:
+        given = home.resources(home.folder) | {"corpus": Corpus(source=source)}
+        self.job = definitions(given).resolve_job_def("ingest")
+        self.home = home
+
+    def launch(self, result: dg.SensorResult | dg.SkipReason) -> bool:
+        """Whether it ran; False where Dagster skips it as done before."""
+        assert isinstance(result, dg.SensorResult)
+        assert result.run_requests
+        (request,) = result.run_requests
+        inbox: Any = SimpleNamespace(name="inbox")
+        if fetch_existing_runs(self.home.instance, inbox, [request]):
+            return False
+        tags = {"dagster/sensor_name": "inbox"}
+        if request.run_key is not None:
+            tags["dagster/run_key"] = request.run_key
+        return self.job.execute_in_process(
+            instance=self.home.instance, run_config=request.run_config, tags=tags
+        ).success
+
+    def documents(self) -> list[str]:
+        return self.home.store.read("raw_corpus")["document_id"].to_list()
+
+
+def test_inbox_brings_in_again_what_it_had_before(folder: Path, home: Home, inbox: Inbox) -> None:
+    daemon = Daemon(home, f"{folder}/")
     for content in (corpus_rows(), corpus_rows()[:30], corpus_rows(), corpus_rows()[:30]):
         write_corpus(folder / "a.csv", content)
         inbox.tick()
-        result = inbox.tick()
-        assert isinstance(result, dg.SensorResult)
-        assert result.run_requests
-        keys.append(result.run_requests[0].run_key)
-    assert len(set(keys)) == 4  # Dagster launches a key once
+        assert daemon.launch(inbox.tick())
+        assert len(daemon.documents()) == len(content)
+
+
+def test_inbox_whose_cursor_was_reset_brings_everything_in_once(
+    folder: Path, home: Home, inbox: Inbox
+) -> None:
+    daemon = Daemon(home, f"{folder}/")
+    write_corpus(folder / "a.csv", corpus_rows())
+    inbox.tick()
+    assert daemon.launch(inbox.tick())
+    before = daemon.documents()
+    write_corpus(folder / "b.csv", corpus_rows()[:3])
+    inbox.cursor = None
+    assert inbox.asked() is None  # both may still grow
+    assert daemon.launch(inbox.tick())
+    assert daemon.documents() == [*before, "b.csv/0", "b.csv/1", "b.csv/2"]
+    assert inbox.said() == "no new file"
+
+
+def test_inbox_goes_on_from_the_cursor_of_an_older_version(folder: Path, inbox: Inbox) -> None:
+    write_corpus(folder / "a.csv", corpus_rows())
+    inbox.tick()
+    assert inbox.asked() == ["a.csv"]
+    inbox.cursor = json.dumps(json.loads(inbox.cursor or "") | {"number": 7})
+    assert inbox.said() == "no new file"
 
 
 def test_inbox_waits_for_unfinished_runs(folder: Path, inbox: Inbox) -> None:

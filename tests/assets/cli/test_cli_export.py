@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +15,16 @@ import pytest
 
 from smotext_assets.definitions import definitions, resources
 from smotext_assets.store.quarantine import QUARANTINED
+from smotext_assets.store.tables import Store
 from smotext_core.export import delta_rows
 from tests.assets.conftest import Home, copy_of
 from tests.conftest import S3_BUCKET
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -72,6 +79,113 @@ def test_export_again_changes_nothing_and_takes_real_texts_away_again(
     assert train.height == home.store.read("labelled_texts").filter(split="train").height
     assert home.main("export", "r1", "--to", str(to)) == 0
     assert files() == before
+
+
+def parent(home: Home) -> str:
+    """A text that a published row is made of."""
+    return str(published(home)["parent_ids"][0][0])
+
+
+KILL = """
+import os, signal, sys
+from pathlib import Path
+from tests.assets.conftest import Home
+from smotext_assets.graph import runs
+import smotext_assets.store.files as files
+
+folder, to, last = sys.argv[1:]
+home = Home(Path(folder))
+replace = os.replace
+
+def killed(source, target):
+    if str(target) == f"{to}/{last}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+files.os.replace = killed
+home.main("export", "r1", "--to", to)
+"""
+
+
+def test_export_of_a_killed_process_is_on_record_and_is_finished_by_the_next(
+    home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    to, whole = tmp_path / "out", tmp_path / "whole"
+
+    def files(folder: Path) -> dict[str, bytes]:
+        there = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in there}
+
+    command = [sys.executable, "-c", KILL, str(home.folder), str(to), "r1/croissant.json"]
+    worker = subprocess.run(command, cwd=REPOSITORY)
+    assert worker.returncode == -signal.SIGKILL
+    left = set(files(to))
+    assert any(".tmp-" in name for name in left)
+    assert {"r1/README.md", "r1/data/synthetic.parquet"} < left
+    told = home.store.read("exports", {"run": "r1"})
+    assert told["done"].to_list() == [False] * told.height
+    named = {name for name in left if ".tmp-" not in name}
+    assert {str(to / name) for name in named} < set(told["place"])
+    assert str(to / "delta") in set(told["place"])
+
+    assert home.main("forget", parent(home)) == 0
+    said = capfd.readouterr().out
+    assert "Begun and not finished, there in part or not at all: " in said
+    assert str(to / "r1" / "README.md") in said
+    assert "They lie at" not in said
+
+    for folder in (to, whole):
+        assert home.main("export", "r1", "--to", str(folder)) == 0
+    finished = files(to)
+    assert {n: d for n, d in finished.items() if not n.startswith("delta/")} == {
+        n: d for n, d in files(whole).items() if not n.startswith("delta/")
+    }
+    assert delta_rows(str(to / "delta")).equals(published(home))
+    assert home.store.read("exports", {"run": "r1"})["done"].all()
+
+
+def test_export_that_fails_on_its_way_is_on_record(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert home.main("export", "r1", "--to", str(first)) == 0
+    put, recorded = Store.write_bytes, []
+
+    def refused(self: Store, name: str, data: bytes) -> None:
+        recorded.append(home.store.read("exports", {"run": "r1"}))
+        raise OSError("no room")
+
+    monkeypatch.setattr(Store, "write_bytes", refused)
+    assert home.main("export", "r1", "--to", str(second), "--formats", "csv") == 2
+    monkeypatch.setattr(Store, "write_bytes", put)
+    (told,) = recorded
+    state = dict(told.select("place", "done").iter_rows())
+    assert state.pop(str(second / "r1" / "csv" / "synthetic.csv")) is False
+    assert set(state.values()) == {True}
+    capfd.readouterr()
+    assert home.main("export", "r1", "--to", str(first), "--formats", "csv") == 0
+    assert "begun and not finished" in capfd.readouterr().out
+    assert home.main("forget", parent(home)) == 0
+    said = capfd.readouterr().out
+    assert f"They lie at {first / 'delta'}" in said
+    assert f"not at all: {second / 'r1' / 'csv' / 'synthetic.csv'}" in said
+
+
+def test_exports_of_an_older_version_count_as_finished(
+    home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    to = tmp_path / "out"
+    assert home.main("export", "r1", "--to", str(to), "--formats", "csv") == 0
+    told = home.store.read("exports", {"run": "r1"})
+    home.store.write("exports", told.drop("done"), {"run": "r1"})
+    assert home.main("forget", parent(home)) == 0
+    said = capfd.readouterr().out
+    assert f"They lie at {to / 'r1' / 'csv' / 'synthetic.csv'}" in said
+    assert "not finished" not in said
+    assert home.main("export", "r1", "--to", str(to), "--with-real") == 0
+    assert home.main("export", "r1", "--to", str(to)) == 0
+    told = home.store.read("exports", {"run": "r1"})
+    assert all(Path(place).exists() for place in told["place"])  # no split that was taken away
 
 
 def test_export_leaves_held_back_labels_and_quarantined_tables_at_home(

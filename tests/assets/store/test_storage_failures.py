@@ -14,6 +14,7 @@ from typing import IO, Any
 import pytest
 from botocore.stub import Stubber
 
+from smotext_assets.store.damaged import damaged, read_if_sound, read_sound
 from smotext_assets.store.tables import MissingPartition, Store
 from tests.frames import ONE, RARE, TWO, parts
 
@@ -51,6 +52,7 @@ def test_write_that_is_killed_between_part_and_manifest_leaves_the_old_state(
     script = """
 import os, sys
 import polars as pl
+from smotext_assets.store.damaged import damaged, read_if_sound, read_sound
 from smotext_assets.store.tables import Store
 rename, calls = os.replace, []
 def replace(source, target):
@@ -147,6 +149,56 @@ def test_what_people_brought_in_is_imported_again_not_materialised(store: Store)
     store._files.put(f"{manifest.path.rpartition('/')[0]}/_manifest.json", b"{")
     with pytest.raises(ValueError, match=rf"_manifest.json is damaged .*; {remedy}$"):
         store.read("reviews", at)
+
+
+@pytest.mark.parametrize(
+    ("table", "at", "remedy"),
+    [
+        ("gates", RARE, r"materialise synthetic_table, partition 'rare\|r1'"),
+        ("rejected_texts", RARE, r"materialise synthetic_texts, partition 'rare\|r1'"),
+        ("calibration", RARE, r"materialise decoded_texts, partition 'rare\|r1'"),
+        ("exports", {"run": "r1"}, "materialise exported_dataset, partition 'r1'"),
+        ("rejected_rows", {"stage": "raw_corpus"}, "materialise raw_corpus"),
+        ("runs", {"run": "r1"}, "backup, or delete it and ask for the run again .* on its card"),
+        ("forgotten", {"receipt": "ab"}, "back from a backup: it says which texts stay away"),
+    ],
+)
+def test_damage_names_what_there_is_to_materialise(
+    store: Store, table: str, at: dict[str, str], remedy: str
+) -> None:
+    manifest = store.write(table, ONE, at)
+    store._files.put(manifest.path, b"PAR1 something else")
+    with pytest.raises(ValueError, match=f"changed or damaged; .*{remedy}$"):
+        store.read(table, at)
+
+
+def test_read_sound_goes_past_what_is_damaged(store: Store) -> None:
+    other = {"label": "common", "run": "r1"}
+    for at, frame in ((RARE, ONE), (other, TWO), (RARE | {"run": "r2"}, TWO)):
+        store.write("t", frame, at)
+    schema = ONE.schema
+    assert damaged(store, "t") == []
+    manifest = store.manifest("t", RARE)
+    assert manifest is not None
+    store._files.put(manifest.path, b"PAR1 something else")
+    frame, told = read_sound(store, "t", {"run": "r1"}, schema=schema)
+    assert frame.equals(TWO)
+    assert len(told) == 1
+    assert "materialise t, partition 'rare|r1'" in told[0]
+    assert damaged(store, "t") == damaged(store, "t", {"label": "rare"}) == told
+    assert damaged(store, "t", {"run": "r2"}) == []
+    assert read_if_sound(store, "t", RARE) is None
+    assert read_if_sound(store, "t", {"label": "nobody", "run": "r1"}) is None
+    empty, told = read_sound(store, "t", {"run": "r9"}, schema=schema)
+    assert (empty.schema, empty.height, told) == (schema, 0, [])
+
+
+def test_read_sound_raises_where_the_bucket_refuses(s3_client: Any) -> None:
+    with (
+        refusing(s3_client, "list_objects_v2", "AccessDenied", 403) as store,
+        pytest.raises(PermissionError, match="s3:ListBucket"),
+    ):
+        read_sound(store, "t", schema=ONE.schema)
 
 
 def test_read_without_the_file_that_the_manifest_names(store: Store) -> None:

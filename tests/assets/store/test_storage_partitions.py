@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,40 @@ def test_purge_leaves_what_lies_beside_the_tables(store: Store) -> None:
     assert set(foreign) < set(store._files.list(""))
     assert "t/label=rare/run=r1/part-0000000000000000.parquet" not in store._files.list("")
     assert store.read("t", RARE).equals(ONE)
+
+
+def test_purge_deletes_old_versions_of_its_own_files_alone(s3_client: Any) -> None:
+    bucket = f"versions-{uuid.uuid4().hex}"
+    s3_client.create_bucket(Bucket=bucket)
+    s3_client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    store = Store(f"s3://{bucket}/root", client=s3_client)
+    foreign = (
+        "inbox/label=login/notes.csv",
+        "inbox/notes.csv",
+        "exports/r1/README.md",
+        "exports/delta/label=a/run=r1/part-00000-2f0c-c000.snappy.parquet",
+        "exports/r1/_manifest.json",
+        "backup/t/label=rare/run=r1/part-0000000000000000.parquet",
+    )
+    for content in (b"1", b"2"):
+        for name in foreign:
+            s3_client.put_object(Bucket=bucket, Key=f"root/{name}", Body=content)
+    s3_client.delete_object(Bucket=bucket, Key=f"root/{foreign[0]}")
+    for frame in (ONE, TWO):
+        store.write("t", frame, RARE)
+        store.write("whole", frame)
+        store.write_bytes("dataset_card/r1.html", str(frame).encode())
+        store.write_bytes("generators/a/adaptation.json", str(frame).encode())
+    store.write("t", ONE, RARE | {"run": "r2"})
+    store.delete("t", RARE | {"run": "r2"})
+    store.delete_bytes("generators")
+    store.purge()
+    listed = s3_client.list_object_versions(Bucket=bucket)
+    marked = [item["Key"].removeprefix("root/") for item in listed["DeleteMarkers"]]
+    assert marked == [foreign[0]]
+    old = [item["Key"].removeprefix("root/") for item in listed["Versions"] if not item["IsLatest"]]
+    assert sorted(old) == sorted([foreign[0], *foreign])
+    assert store.read("t", RARE).equals(TWO)
 
 
 def test_delete_removes_the_partition_and_no_other(store: Store) -> None:

@@ -179,6 +179,8 @@ def test_put_in_delta_deletes_what_is_gone_and_vacuums_on_request(tmp_path: Path
         return found
 
     assert somewhere("zanzibar 1")  # in the files of the version before
+    (killed := next(Path(uri).glob("label=*"))).mkdir(exist_ok=True)
+    made.write_parquet(killed / "part-of-a-killed-writer.parquet")  # its log never named it
     put_in_delta(uri, left, run="r1", published=left, vacuum=True)
     assert somewhere("zanzibar 1") == []
     assert all("_delta_log" not in path.parts for path in somewhere("zanzibar 2"))
