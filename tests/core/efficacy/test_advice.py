@@ -47,7 +47,8 @@ def test_verdicts_advise_per_label(helped):
     found = verdicts(helped)
     assert found.columns == ["label", "embedding", "tfidf", "advice"]
     assert found["label"].to_list() == [None, "common", "rare"]
-    assert found.row(2) == ("rare", "helps", "helps", "augment")
+    # on the vectors edited texts do nearly as well (over_low is 0), on their words they cannot
+    assert found.row(2) == ("rare", "no evidence", "helps", "augment")
 
 
 def test_verdicts_advise_what_costs_nothing_where_it_does_as_well():
