@@ -123,7 +123,7 @@ def inbox(
     seen = dict(found.items() - whole.items())
     cursor = {"ingested": whole, "seen": seen}
     # No run_key: Dagster launches one once, whatever was reset since, and skips the files of the
-    # next request that has it. A tick that is cut off goes on by the run id that it has reserved.
+    # next request that has it. A tick that is cut off goes on, for a day, by its reserved run id.
     request = dg.RunRequest(
         run_config={"ops": {"raw_corpus": {"config": {"files": sorted(whole)}}}},
         tags={"smotext/new_files": str(len(new))},

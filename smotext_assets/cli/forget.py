@@ -77,7 +77,7 @@ def _without_generator(store: Store) -> list[str]:
         for at in store.partitions("runs")
         if GENERATOR_FORGOTTEN in run_config(store, at["run"])
     ]
-    why = "whose generator was trained on a forgotten text and is deleted"
+    why = "whose generator may have been trained on a forgotten text and is deleted"
     return [f"No more rows can be made for {', '.join(told)}, {why}"] if told else []
 
 

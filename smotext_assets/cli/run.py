@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -119,7 +120,8 @@ def run_command(
         highlight=False,
     )
     if known and ingests:
-        _check_corpus(tables, run, found["corpus"], found["store"])
+        workspace = Path(found["generator"].workspace).expanduser().absolute()
+        _check_corpus(tables, run, found["corpus"], found["store"], workspace=workspace)
     graph = Graph(instance, found, {}, console)
     if ingests:
         graph.materialize(["raw_corpus", "labelled_texts"])
@@ -190,13 +192,18 @@ def run_command(
     return 1 if bad else 0
 
 
-def _check_corpus(tables: Store, run: str, corpus: Corpus, store: StoreResource) -> None:
+def _check_corpus(
+    tables: Store, run: str, corpus: Corpus, store: StoreResource, *, workspace: Path
+) -> None:
     """Read the corpus of a run that is there, before it takes the place of the one in the store.
+
+    It is read into a folder of the workspace: what a kill leaves there `smotext forget` deletes.
 
     Raises:
         ValueError: it is not the one that the run is frozen on.
     """
-    with TemporaryDirectory() as folder:
+    workspace.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=workspace) as folder:
         apart = Store(folder)
         for at in tables.partitions("forgotten"):  # what has a receipt stays away here too
             apart.write("forgotten", tables.read("forgotten", at), at)

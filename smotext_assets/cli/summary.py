@@ -197,8 +197,8 @@ def print_runs(store: Store, console: Console, *, generator: GeneratorResource) 
         table.add_column(name, overflow="fold")
     made, damage = _rows_by_run(store, "synthetic_table")
     # by their manifests: whoever reads a table's files finds what is damaged in them
-    rest, told = _rows_by_run(store, "rejected_texts")
-    damage += told
+    rest, more = _rows_by_run(store, "rejected_texts")
+    damage += more
     for partition in runs:
         run = partition["run"]
         try:

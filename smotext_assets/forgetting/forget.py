@@ -15,7 +15,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,7 +50,6 @@ from smotext_core.card import page, paragraph
 from smotext_core.schemas import RAW_CORPUS, RUNS, conform
 from smotext_core.texts import content
 
-_TRAINED_ON = {"labelled_texts", "unlabelled_texts"}  # by adaptation
 _BEFORE = "before_forgetting"  # metadata of labelled_texts: sha256 of it, as runs were frozen on it
 
 
@@ -85,10 +84,13 @@ def forget(
     if receipt is None or receipt["done"]:
         quoted = 0 if instance is None else redact_record(instance, spoken, write=False)
         receipt = _plan(store, ids, documents, phrases, quoted=quoted)
+        trained_on = "unlabelled_texts" in receipt["tables"] or _is_trained_on(store, documents)
         if before is not None and not receipt["tables"]:
             return store.read("forgotten", key)  # nothing has come back
         if before is not None:
             receipt = _together(before, receipt)
+        if trained_on:  # before the receipt: it does not tell, and a restart asks it alone
+            _end_adapted_runs(store)
         _write_receipt(store, key, receipt)
     if instance is not None:  # while the texts are there to be looked for
         redact_record(instance, spoken, write=True)
@@ -96,7 +98,7 @@ def forget(
         _apply(store, change)
     for label in receipt["labels"]:  # rows by number: theirs are other ones now
         store.delete("neighbors", {"label": label})
-    _follow(store, trained_on=bool(_TRAINED_ON & set(receipt["tables"])))
+    _follow(store)
     for run in receipt["runs"]:
         _withdraw_card(store, run)
     in_use = store.manifest("generator")
@@ -233,12 +235,35 @@ def _apply(store: Store, change: Change) -> None:
     store.write(change.table, kept, partition, metadata=metadata)
 
 
-def _follow(store: Store, *, trained_on: bool) -> None:
-    """Runs of the corpus as it was are runs of what is left of it: evidence can be made again.
+def _is_trained_on(store: Store, documents: list[str]) -> bool:
+    """Whether one of them is among the train texts, which adaptation takes."""
+    texts = read_if_sound(store, "labelled_texts", {})
+    if texts is None:
+        return False
+    return not texts.filter(pl.col("document_id").is_in(documents), split="train").is_empty()
 
-    Rows cannot, where the generator was `trained_on` what is gone: it is deleted, and adaptation to
-    what is left makes another one.
-    """
+
+def _end_adapted_runs(store: Store) -> None:
+    """Runs of the corpus get no more rows where their generator was adapted: it is deleted, and
+    adaptation to what is left makes another one."""
+    for partition, frame in _runs_of_corpus(store):
+        config = json.loads(frame["config"][0])
+        if "adapted_from" in config:
+            config[GENERATOR_FORGOTTEN] = True
+            _write_run(store, partition, frame, config)
+
+
+def _follow(store: Store) -> None:
+    """Runs of the corpus as it was are runs of what is left of it: evidence can be made again."""
+    for partition, frame in _runs_of_corpus(store):
+        manifest = store.manifest("labelled_texts")
+        if manifest is not None and frame["corpus_sha256"][0] != manifest.sha256:
+            config = json.loads(frame["config"][0]) | {"corpus_sha256": manifest.sha256}
+            _write_run(store, partition, frame, config)
+
+
+def _runs_of_corpus(store: Store) -> Iterator[tuple[dict[str, str], pl.DataFrame]]:
+    """The runs that are frozen on the corpus in the store, or on what it was before forgetting."""
     manifest = store.manifest("labelled_texts")
     if manifest is None:
         return
@@ -246,15 +271,18 @@ def _follow(store: Store, *, trained_on: bool) -> None:
     ours = {manifest.sha256, *(before if isinstance(before, list) else [])}
     for partition in store.partitions("runs"):
         frame = store.read("runs", partition)
-        if frame["corpus_sha256"][0] not in ours:
-            continue
-        config = json.loads(frame["config"][0]) | {"corpus_sha256": manifest.sha256}
-        if trained_on and "adapted_from" in config:
-            config[GENERATOR_FORGOTTEN] = True
-        told = json.dumps(config, sort_keys=True)
-        if told != frame["config"][0]:
-            frame = frame.with_columns(corpus_sha256=pl.lit(manifest.sha256), config=pl.lit(told))
-            store.write("runs", conform(frame, RUNS), partition)
+        if frame["corpus_sha256"][0] in ours:
+            yield partition, frame
+
+
+def _write_run(
+    store: Store, partition: dict[str, str], frame: pl.DataFrame, config: dict[str, Any]
+) -> None:
+    frame = frame.with_columns(
+        corpus_sha256=pl.lit(config["corpus_sha256"]),
+        config=pl.lit(json.dumps(config, sort_keys=True)),
+    )
+    store.write("runs", conform(frame, RUNS), partition)
 
 
 def _withdraw_card(store: Store, run: str) -> None:

@@ -108,9 +108,10 @@ def check_decodes(run: str, frozen: Mapping[str, Any]) -> None:
     """Raises ValueError where the run's generator was deleted by `smotext forget`."""
     if frozen.get(GENERATOR_FORGOTTEN):
         raise ValueError(
-            f"the run {run} gets no more rows: its generator was trained on texts that were "
-            "forgotten, and was deleted with them. Start a run with another key; "
-            f"`smotext evaluate {run}` and `smotext card {run}` look at the rows that are left"
+            f"the run {run} gets no more rows: its generator may have been trained on texts that "
+            "were forgotten, and was deleted with them. Start a run with another key; of the rows "
+            f"that are left `smotext evaluate {run}` and `smotext card {run}` tell, and "
+            "synthetic_table in the UI (`publish_anyway`) publishes what a gate holds back"
         )
 
 

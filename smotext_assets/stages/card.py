@@ -151,8 +151,8 @@ def _since(tables: Store, run: str, *, damaged: int) -> str | None:
     if not damaged:
         return told
     line = (
-        f"{damaged} partitions of gates or rejected_texts are damaged and not counted here: "
-        "`smotext status` names them."
+        f"Damaged partitions of gates or rejected_texts: {damaged}. They are not counted here; the "
+        "log of dataset_card names them."
     )
     return f"{told} {line}" if told else line
 

@@ -228,14 +228,17 @@ def exported_dataset(
         before, damage = read_sound(tables, "exports", {"run": run}, schema=EXPORTS)
         for told in damage:
             context.log.warning(f"where {run} went before is not known any more: {told}")
-        others = before.filter(~pl.col("place").is_in(table["place"].to_list()))
+        gone_files = [f"{at}/{name}" for name in old]
         about: dict[str, JSON] = {"left_out": [*gone.left_out]}
 
-        def record(known: pl.DataFrame, now: pl.DataFrame) -> None:
+        def record(now: pl.DataFrame, *, left: Sequence[str] = ()) -> None:
+            # read anew: the run may be on its way to another place, too
+            known, _ = read_sound(tables, "exports", {"run": run}, schema=EXPORTS)
+            known = known.filter(~pl.col("place").is_in([*now["place"], *left]))
             places = pl.concat([known, now]).sort("place", "format")
             tables.write("exports", places, {"run": run}, metadata=about)
 
-        record(others, table.with_columns(done=pl.lit(False)))  # before anything can be outside
+        record(table.with_columns(done=pl.lit(False)))  # before anything can be outside
         if not before.filter(pl.col("place").str.starts_with(f"{at}/"))["done"].all():
             target.delete_bytes(run, unfinished=True)
         for name in old:
@@ -252,8 +255,7 @@ def exported_dataset(
                 vacuum=config.vacuum,
                 storage_options=place.delta_options(),
             )
-        gone_files = [f"{at}/{name}" for name in old]
-        record(others.filter(~pl.col("place").is_in(gone_files)), table)
+        record(table, left=gone_files)
         return {
             "dagster/partition_row_count": rows,
             "dagster/uri": at,

@@ -11,7 +11,7 @@ import polars as pl
 from smotext_assets.store.tables import Store
 from smotext_core.schemas import REJECTED_CORPUS
 
-# In the frozen configuration of a run: its generator was trained on a forgotten text and deleted.
+# In a run's frozen configuration: its generator, perhaps trained on a forgotten text, is deleted.
 GENERATOR_FORGOTTEN = "generator_forgotten"
 # On the page that stands where a card was that quoted a forgotten text.
 WITHDRAWN = "This card quoted source texts and was withdrawn."

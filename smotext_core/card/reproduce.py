@@ -63,8 +63,8 @@ def reproduce(
     if config.get("generator_forgotten"):
         return [
             paragraph(
-                "These rows cannot be made again: their generator was trained on source texts that "
-                "were forgotten since, and was deleted with them."
+                "These rows cannot be made again: their generator may have been trained on source "
+                "texts that were forgotten since, and was deleted with them."
             ),
             code(frozen),
         ]

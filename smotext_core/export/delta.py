@@ -16,6 +16,7 @@ from smotext_core.schemas import SYNTHETIC_TEXTS, conform
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
+WRITING_H = 24  # hours in which a file that the log does not name may be a writer's
 _KEY = ["sample_id", "text", "label"]
 
 
@@ -39,8 +40,8 @@ def put_in_delta(
         rows: SYNTHETIC_TEXTS of the run, of the labels asked for.
         published: SYNTHETIC_TEXTS, all that the run has published.
         labels: what was asked for; rows of other labels stay. None: all.
-        vacuum: delete the files of former versions, and what killed writers left, at once: who
-            still reads one loses it.
+        vacuum: delete the files of former versions at once: who still reads one loses it; and
+            what killed writers left a day ago or earlier.
 
     Raises:
         ImportError: deltalake is not installed.
@@ -85,8 +86,10 @@ def put_in_delta(
         )
     table = DeltaTable(uri, storage_options=options)
     if vacuum:
-        # full: also what a killed writer put there and never named in the log
-        table.vacuum(0, dry_run=False, enforce_retention_duration=False, full=True)
+        table.vacuum(0, dry_run=False, enforce_retention_duration=False)
+        # Also what a killed writer put there and never named in the log; a younger file may be one
+        # that another run's export is about to name.
+        table.vacuum(WRITING_H, dry_run=False, enforce_retention_duration=False, full=True)
     return table.version()
 
 

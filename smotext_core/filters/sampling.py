@@ -110,7 +110,6 @@ class Acceptance:
         """
         made: list[Sample] = []
         names = pairs["sample_id"]
-        pair_of = {pair["sample_id"]: pair for pair in pairs.iter_rows(named=True)}
         refused = [REJECTED_TEXTS.to_frame()]
         for origin in origins:
             served = {sample.pair["sample_id"] for sample in made}
@@ -131,6 +130,8 @@ class Acceptance:
                     break
                 n_before, upto = upto, upto + SPARE * (missing - accepted.height)
             place = {key: row for row, key in enumerate(frame.select("sample_id", "text").rows())}
+            own = pairs.filter(names.is_in(accepted["sample_id"].to_list()))
+            pair_of = {pair["sample_id"]: pair for pair in own.iter_rows(named=True)}
             made += [
                 Sample(
                     pair_of[row["sample_id"]],

@@ -36,7 +36,7 @@ def dcr(
 ) -> tuple[Doubles, Doubles]:
     """Distance to closest record: of each synthetic row to train and to holdout, (n,) each.
 
-    More records are nearer, so the two are to be of one size: `equal_numbers` draws them.
+    More records are nearer, so the two are to be alike in number: `equal_numbers` draws them.
     """
     to_train, _ = nearest_records(synthetic, train, k=1)
     to_holdout, _ = nearest_records(synthetic, holdout, k=1)

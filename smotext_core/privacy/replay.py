@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ _MIN_PHONE_DIGITS = 9  # a date has eight at most
 
 def identifiers(text: str) -> set[str]:
     """E-mail addresses (lower-cased), telephone numbers (their digits), numbers of 5 digits up."""
+    text = normalize("NFKC", text)  # as `words` does: two spellings of one letter are one
     found = {address.lower() for address in _EMAIL.findall(text)}
     digits = (re.sub(r"\D", "", number) for number in _PHONE.findall(text))
     found.update(number for number in digits if len(number) >= _MIN_PHONE_DIGITS)
@@ -31,7 +33,7 @@ def identifiers(text: str) -> set[str]:
 
 def names(text: str) -> set[str]:
     """Capitalised words inside sentences, lower-cased."""
-    found = (match for match in _NAME.findall(text) if match[0].isupper())
+    found = (match for match in _NAME.findall(normalize("NFKC", text)) if match[0].isupper())
     return {name.lower() for name in found}
 
 
@@ -51,7 +53,8 @@ class Names:
         """A word that stands in lower case in a real text is none."""
         made = [set(words(text)) for text in synthetic_texts]
         called = [names(text) for text in real_texts]
-        plain = {w for text in real_texts for w in re.findall(r"[^\W\d_]+", text) if w.islower()}
+        whole = normalize("NFKC", "\n".join(real_texts))
+        plain = {word for word in re.findall(r"[^\W\d_]+", whole) if word.islower()}
         held = set().union(*made) & set().union(*called)
         listed = sorted(name for name in held if name not in plain)
         bags = [set(words(text)) for text in real_texts]

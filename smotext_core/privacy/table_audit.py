@@ -31,7 +31,7 @@ def audit_table(
     Args:
         synthetic, train, holdout: columns text and label, and document_id where texts are passages
             of documents, or a row for each of several labels: the measures of the whole table take
-            such a text once.
+            such a text once. Where `train` or `holdout` lacks it, every row counts as a document.
             `holdout` are texts of the same kind as `train` that nothing was made from; without
             rows only copies are judged.
         encode: texts to vectors (n, d).
@@ -48,6 +48,7 @@ def audit_table(
             f"the synthetic texts have labels that the corpus does not have, {strange}: give the "
             "corpus that they were made from"
         )
+    by_document = all("document_id" in frame.columns for frame in (train, holdout))
     sides = []
     for frame in (synthetic, train, holdout):
         own = frame.filter(pl.col("label").is_in(labels))
@@ -55,7 +56,7 @@ def audit_table(
         once = np.ones(own.height, dtype=bool)
         documents = np.arange(own.height)
         if "document_id" in own.columns:
-            documents = own["document_id"].to_numpy()
+            documents = own["document_id"].to_numpy() if by_document else documents
             # a text of several labels has a row of each; its document may have other passages
             seen = pl.struct("document_id", "text").is_first_distinct()
             once = own.select(seen).to_series().to_numpy()

@@ -1,8 +1,9 @@
 """The words of a text, by which texts are compared: whether one repeats another, or nearly does.
 
 Vowel signs and accents that are code points of their own belong to the letter before them, or
-Hindi words that differ by a vowel would be one. Scripts that put no blanks between words have a
-word a letter here, as for BERT: a sentence would be one word else, and no part of it a copy.
+Hindi words that differ by a vowel would be one. An ideograph is a word, as for BERT (Devlin et al.
+2019): a Chinese sentence would be one word else, and no part of it a copy. Of Thai, Lao, Khmer and
+Burmese, whose letters are no words either, what stands between blanks is one word.
 """
 
 from __future__ import annotations
@@ -21,12 +22,7 @@ _MARKS = "".join(
     for code in range(0x300, _LAST_MARK)
     if unicodedata.category(chr(code)) in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F
 )
-_NO_BLANKS = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai and Lao, Burmese, Khmer
-    "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana, ideographs
-    "\U00020000-\U0003ffff"
-)
-_LETTER = re.compile(rf"[{_NO_BLANKS}][{_MARKS}]*")
+_IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _WORD = re.compile(rf"\w[\w{_MARKS}]*")
 
 
@@ -35,7 +31,7 @@ def words(text: str) -> list[str]:
     if text.isascii():
         return text.encode().translate(_ASCII).decode().split()
     whole = unicodedata.normalize("NFKC", text).lower().replace("_", " ")
-    return _WORD.findall(_LETTER.sub(r" \g<0> ", whole))
+    return _WORD.findall(_IDEOGRAPH.sub(r" \g<0> ", whole))
 
 
 def content(text: str) -> str:

@@ -118,7 +118,7 @@ def test_card_of_a_run_with_a_damaged_table_says_so(home: Home, corpus: Path, ta
     damage(home, table, "changed")
     assert home.materialize(corpus, ["dataset_card"], partition_key=RUN).success
     page = home.store.read_bytes(f"dataset_card/{RUN}.md").decode()
-    assert "1 partitions of gates or rejected_texts are damaged" in page
+    assert "Damaged partitions of gates or rejected_texts: 1." in page
     assert "cooking" in page
 
 

@@ -6,6 +6,8 @@ import csv
 import hashlib
 import io
 import json
+import os
+import time
 from pathlib import Path
 
 import polars as pl
@@ -181,8 +183,11 @@ def test_put_in_delta_deletes_what_is_gone_and_vacuums_on_request(tmp_path: Path
     assert somewhere("zanzibar 1")  # in the files of the version before
     (killed := next(Path(uri).glob("label=*"))).mkdir(exist_ok=True)
     made.write_parquet(killed / "part-of-a-killed-writer.parquet")  # its log never named it
+    long_ago = time.time() - 25 * 3600
+    os.utime(killed / "part-of-a-killed-writer.parquet", (long_ago, long_ago))
+    made.write_parquet(killed / "part-of-a-writer.parquet")  # its log is to name it
     put_in_delta(uri, left, run="r1", published=left, vacuum=True)
-    assert somewhere("zanzibar 1") == []
+    assert [path.name for path in somewhere("zanzibar 1")] == ["part-of-a-writer.parquet"]
     assert all("_delta_log" not in path.parts for path in somewhere("zanzibar 2"))
 
 

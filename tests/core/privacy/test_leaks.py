@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unicodedata import normalize
 
 import numpy as np
 import polars as pl
@@ -70,6 +71,12 @@ def test_identifiers_are_addresses_telephone_and_long_numbers() -> None:
 
 def test_names_are_capitalised_inside_a_sentence() -> None:
     assert names("Today Ruth met old Ivo. Then she left, Petra too.") == {"ruth", "ivo", "petra"}
+
+
+def test_names_of_decomposed_text_are_found() -> None:
+    real = [normalize("NFD", "we saw José there"), "nobody was there"]
+    found = Names(["it was José again", "it was nobody"], real)
+    assert found.replayed(np.array([True, False])) == 0.5
 
 
 def test_replayed_identifiers_leaves_out_what_others_hold() -> None:

@@ -17,8 +17,8 @@ from smotext_core.texts import content, copied_words, near_duplicates, words
         ("की कि कुर्सी", ["की", "कि", "कुर्सी"]),
         ("عَرَبِيّ", ["عَرَبِيّ"]),
         ("看到了，ok。", ["看", "到", "了", "ok"]),
-        ("ไทย ดี", ["ไ", "ท", "ย", "ดี"]),
-        ("プリンタ・トナー", ["プ", "リ", "ン", "タ", "ト", "ナ", "ー"]),
+        ("ไทย ดี", ["ไทย", "ดี"]),
+        ("黒いトナー・プリンタ", ["黒", "いトナー", "プリンタ"]),
         ("1️⃣ ☺️", ["1"]),
         ("", []),
     ],
@@ -44,6 +44,10 @@ def test_a_part_of_a_sentence_without_blanks_is_a_copy() -> None:
     sentence = "打印机的黑色墨盒已经用完了，请尽快更换。"
     assert copied_words(["今天打印机的黑色墨盒已经用完了"], [sentence])[0] == 13
     assert copied_words(["请问会议室在哪里"], [sentence])[0] == 1
+
+
+def test_a_word_of_a_script_whose_letters_are_no_words_is_no_copy() -> None:
+    assert copied_words(["ไป โรงพยาบาล พรุ่งนี้"], ["ที่ โรงพยาบาล วันนี้"])[0] == 1
 
 
 def test_prose_of_a_script_whose_vowels_are_marks_is_prose() -> None:
