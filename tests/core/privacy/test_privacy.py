@@ -225,7 +225,7 @@ def test_audit_false_alarms_are_rare() -> None:
 def test_passages_of_one_document_do_not_raise_false_alarms() -> None:
     # Documents of eight near passages each: what chance gives is a matter of the documents.
     n_documents, alarms = {"train": 60, "holdout": 25, "made": 25}, {"documents": 0, "rows": 0}
-    for seed in range(8):
+    for seed in range(4):
         rng = np.random.default_rng(seed)
         sides = {}
         for side, n in n_documents.items():
@@ -247,8 +247,8 @@ def test_passages_of_one_document_do_not_raise_false_alarms() -> None:
             judged = frame.filter(pl.col("measure").is_in(STATISTICAL))["passed"]
             assert judged.null_count() == 0
             alarms[by] += int((~judged).sum())
-    assert alarms["documents"] <= 1  # 32 verdicts at 1 in 100
-    assert alarms["rows"] >= 4
+    assert alarms["documents"] == 0  # 16 verdicts at 1 in 100
+    assert alarms["rows"] >= 2
 
 
 @pytest.mark.parametrize("rows", [{"holdout_rows": 19}, {"train_rows": 19}])
