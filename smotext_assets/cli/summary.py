@@ -56,7 +56,8 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
     for name in ("label", "real", "wanted", "made", "refused", "mostly because"):
         left = name in ("label", "mostly because")
         table.add_column(name, justify="left" if left else "right", overflow="fold")
-    for cells in label_counts(store, run).iter_rows():
+    counts = label_counts(store, run)
+    for cells in counts.iter_rows():
         table.add_row(*[Text("" if cell is None else str(cell)) for cell in cells])
     console.print(table)
     published, damage = read_sound(store, "synthetic_table", {"run": run}, schema=SYNTHETIC_TEXTS)
@@ -78,7 +79,7 @@ def print_summary(store: Store, warehouse: Path, run: str, console: Console) -> 
     for line in _by_readers(store, run):
         console.print(Text(line), soft_wrap=True)
     texts = dict(store.read("labelled_texts").select("text_id", "text").iter_rows())
-    for row in _samples(store, run, published).iter_rows(named=True):
+    for row in _samples(counts, published).iter_rows(named=True):
         console.print(Text(f"\n{row['label']}  ", style="bold") + Text(row["sample_id"], "dim"))
         console.print(Text(f"  {row['text']}"))
         for parent, weight in zip(row["parent_ids"], row["weights"], strict=True):
@@ -115,9 +116,9 @@ def _by_readers(store: Store, run: str) -> list[str]:
     return lines
 
 
-def _samples(store: Store, run: str, rows: pl.DataFrame) -> pl.DataFrame:
+def _samples(counts: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """The closest text of each of the three rarest labels that got rows."""
-    rarest = label_counts(store, run).filter(pl.col("made") > 0)["label"].head(3)
+    rarest = counts.filter(pl.col("made") > 0)["label"].head(3)
     return pl.concat(
         [
             SYNTHETIC_TEXTS.to_frame(),

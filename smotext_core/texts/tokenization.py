@@ -16,10 +16,9 @@ _ASCII = bytes(
     ord(chr(code).lower()) if chr(code).isalnum() and code < 128 else ord(" ")
     for code in range(256)
 )
-_LAST_MARK = 0x1FFFF  # all but the selectors of a glyph's variant, which say nothing of the word
-_MARKS = "".join(
+_MARKS = "".join(  # but selectors of a glyph's variant, FE00 to FE0F and above 1FFFF: of no sound
     chr(code)
-    for code in range(0x300, _LAST_MARK)
+    for code in range(0x300, 0x20000)
     if unicodedata.category(chr(code)) in ("Mn", "Mc") and not 0xFE00 <= code <= 0xFE0F
 )
 _IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
